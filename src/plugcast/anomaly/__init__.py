@@ -1,0 +1,1 @@
+"""Is this session odd, and why?"""

@@ -1,0 +1,1 @@
+"""What can others ask? The web page and the HTTP API."""

@@ -1,0 +1,140 @@
+"""One frozen tree of settings, from a TOML file and the environment; an unknown key is an error.
+
+Order of precedence: arguments, environment (``PLUGCAST__SERVER__PORT=8080``), the file, the defaults.
+The file is ``plugcast.toml`` in the working directory unless ``--config`` or ``PLUGCAST_CONFIG`` names another.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from plugcast.errors import ConfigError
+
+ENV_PREFIX = "PLUGCAST__"
+DEFAULT_FILE = "plugcast.toml"
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"{name!r} is not a time zone; write one like 'Europe/Oslo' or 'UTC'") from error
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SiteSettings(_Section):
+    """The place that is forecast and planned for."""
+
+    name: str = "site"
+    time_zone: TimeZone = "UTC"
+    """IANA name; local hours and days of the week are taken in it."""
+    limit_kw: float = Field(default=150.0, gt=0, le=1_000_000)
+    pv_peak_kw: float = Field(default=0.0, ge=0, le=1_000_000)
+
+
+class FeatureSettings(_Section):
+    """How raw samples become features."""
+
+    gap_limit_min: float = Field(default=240.0, gt=0, le=10_080)
+    """A longer silence than this separates two segments; nothing is computed across it."""
+    min_rows: int = Field(default=20, ge=1)
+    """Vehicles with fewer samples are left out of training."""
+
+
+class ForecastSettings(_Section):
+    """What is forecast and how models are trained."""
+
+    lead_min: float = Field(default=15.0, ge=1, le=2_880)
+    """Lead of the two short models, minutes."""
+    tolerance_min: float = Field(default=5.0, gt=0, le=60)
+    """How far from origin + lead a sample may lie to count as its outcome."""
+    test_share: float = Field(default=0.2, gt=0, lt=0.9)
+    """The last part of the time span, kept for the metrics."""
+    unseen_share: float = Field(default=0.2, ge=0, lt=0.9)
+    """The part of the vehicles that training never sees."""
+    max_rows: int = Field(default=400_000, ge=1_000)
+    """Training rows at most; more are thinned evenly in time per vehicle."""
+
+
+class DetectSettings(_Section):
+    """How many alarms an operator wants."""
+
+    alarms_per_station_week: float = Field(default=0.1, gt=0, le=100)
+
+
+class ServerSettings(_Section):
+    """Where the page and the API listen."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8765, ge=0, le=65_535)
+    """0 takes a free port."""
+
+
+class Settings(_Section):
+    """All of it."""
+
+    site: SiteSettings = SiteSettings()
+    features: FeatureSettings = FeatureSettings()
+    forecast: ForecastSettings = ForecastSettings()
+    detect: DetectSettings = DetectSettings()
+    server: ServerSettings = ServerSettings()
+    threads: int = Field(default=0, ge=0, le=1024)
+    """Threads for training; 0 takes what the machine's CPU quota allows."""
+
+
+def load(path: Path | None = None, *, environ: dict[str, str] | None = None) -> Settings:
+    """Read the settings tree.
+
+    Raises:
+        ConfigError: The file is missing or malformed, a key is unknown or a value out of bounds; the message names it.
+    """
+    env = dict(os.environ) if environ is None else environ
+    named = path or (Path(env["PLUGCAST_CONFIG"]) if env.get("PLUGCAST_CONFIG") else None)
+    tree: dict[str, Any] = _read_file(named) if named else _read_file(Path(DEFAULT_FILE), required=False)
+    for name, text in sorted(env.items()):
+        if name.startswith(ENV_PREFIX):
+            _put(tree, name.removeprefix(ENV_PREFIX).lower().split("__"), text, name)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        lines = [_explain(issue) for issue in error.errors()]
+        raise ConfigError("Settings: " + "; ".join(lines)) from error
+
+
+def _read_file(path: Path, *, required: bool = True) -> dict[str, Any]:
+    if not path.exists():
+        if required:
+            raise ConfigError(f"Settings file {path} was not found. Create it, or leave --config out for the defaults.")
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Settings file {path} is not valid TOML: {error}") from error
+
+
+def _put(tree: dict[str, Any], keys: list[str], text: str, name: str) -> None:
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"Settings: {name} looks for a section where there is a value.")
+    tree[keys[-1]] = text
+
+
+def _explain(issue: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails is a loose mapping
+    where = ".".join(str(part) for part in issue["loc"])
+    if issue["type"] == "extra_forbidden":
+        return f"unknown key {where!r}"
+    return f"{where}: {issue['msg']} (found {issue['input']!r})"

@@ -1,0 +1,1 @@
+"""What are the things? Frozen values of the charging world; standard library and msgspec only."""

@@ -1,0 +1,83 @@
+"""What looks wrong, why, and who has to know."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - msgspec reads it at run time
+from enum import StrEnum
+
+import msgspec
+
+
+class Severity(StrEnum):
+    """How much it matters to the operator."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Cause(StrEnum):
+    """What a finding is about; rules name the fault, models name the direction in which a session is odd."""
+
+    FAILED_START = "failed_start"
+    DERATING = "derating"
+    EARLY_STOP = "early_stop"
+    STUCK_ON = "stuck_on"
+    METER_FAULT = "meter_fault"
+    GHOST_SESSION = "ghost_session"
+    OVERSTAY = "overstay"
+    UNUSUAL_ENERGY = "unusual_energy"
+    CLOCK_FAULT = "clock_fault"
+    OVER_RATING = "over_rating"
+    NEVER_DONE = "never_done"
+    UNUSUAL_USE = "unusual_use"
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """One contribution to a finding, in the operator's words."""
+
+    feature: str
+    """The feature or rule."""
+    text: str
+    """A sentence with numbers: the value, and the norm that it departs from."""
+    contribution: float
+    """Share of the score, signed; positive makes the session odder. A rule's is its full score of 1."""
+    value: float | None = None
+    norm: float | None = None
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One session that breaks a rule or that the model finds odd."""
+
+    finding_id: str
+    """Stable: the same session and detector version give the same id."""
+    session_id: str
+    site_id: str
+    station_id: str
+    user_id: str | None
+    observed_at: datetime
+    """When the session's record became known."""
+    score: float
+    """0 (ordinary) to 1 (odd); higher is odder."""
+    p_value: float | None
+    """Conformal p-value of the model's score among past sessions of the same kind; None for rules."""
+    cause: Cause
+    severity: Severity
+    by: str
+    """``rule:<name>`` or ``model:<name>``."""
+    reasons: tuple[Reason, ...]
+    """Most important first; never empty."""
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """Findings of one kind at one place, as people are told of them."""
+
+    alert_id: str
+    site_id: str
+    station_id: str
+    cause: Cause
+    first_at: datetime
+    last_at: datetime
+    count: int
+    finding_id: str
+    """The latest finding."""

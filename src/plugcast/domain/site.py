@@ -1,0 +1,93 @@
+"""The place: station > EVSE > connector, circuits with limits, PV and the tariff."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class CurrentType(StrEnum):
+    """How a station delivers energy."""
+
+    AC = "ac"
+    DC = "dc"
+
+
+class Connector(msgspec.Struct, frozen=True, kw_only=True):
+    """One outlet or plug of an EVSE."""
+
+    connector_id: int
+    max_power_kw: float
+    min_power_kw: float = 0.0
+    """The least power above zero; 1.38 kW is IEC 61851's 6 A on one 230 V phase."""
+
+
+class Evse(msgspec.Struct, frozen=True, kw_only=True):
+    """Serves one car at a time through one of its connectors."""
+
+    evse_id: int
+    connectors: tuple[Connector, ...]
+
+
+class Station(msgspec.Struct, frozen=True, kw_only=True):
+    """One charging station with its EVSEs."""
+
+    station_id: str
+    current_type: CurrentType = CurrentType.AC
+    evses: tuple[Evse, ...] = ()
+    circuit_id: str | None = None
+
+    @property
+    def max_power_kw(self) -> float:
+        """What the station can deliver at most, all EVSEs together; 0 where none is described."""
+        return sum(max((c.max_power_kw for c in evse.connectors), default=0.0) for evse in self.evses)
+
+
+class Circuit(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the installation with a limit of its own; ``parent_id`` None hangs it on the grid connection."""
+
+    circuit_id: str
+    limit_kw: float
+    parent_id: str | None = None
+
+
+class TariffPeriod(msgspec.Struct, frozen=True, kw_only=True):
+    """Energy price from a local hour of day on, for some months and days of the week."""
+
+    from_hour: float
+    price_per_kwh: float
+
+
+class TariffSeason(msgspec.Struct, frozen=True, kw_only=True):
+    """The periods of a day for one season and day type; dates are ``MM-DD``, ends included, and may wrap the year."""
+
+    name: str
+    starts_on: str
+    ends_on: str
+    days: tuple[int, ...]
+    """Days of the week, Monday = 0."""
+    periods: tuple[TariffPeriod, ...]
+    demand_charge_per_kw: float = 0.0
+    """Price of the month's highest average power over one slot."""
+
+
+class Tariff(msgspec.Struct, frozen=True, kw_only=True):
+    """A time-of-use tariff with an optional demand charge, in the site's local time."""
+
+    name: str
+    time_zone: str
+    seasons: tuple[TariffSeason, ...]
+    currency: str = "USD"
+    feed_in_per_kwh: float = 0.0
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """One grid connection and what hangs on it."""
+
+    site_id: str
+    time_zone: str
+    limit_kw: float
+    stations: tuple[Station, ...] = ()
+    circuits: tuple[Circuit, ...] = ()
+    pv_peak_kw: float = 0.0

@@ -1,0 +1,1 @@
+"""Will it be plugged in, and how much will it need?"""

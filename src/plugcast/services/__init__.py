@@ -1,0 +1,1 @@
+"""What runs? Thin processes around the plain functions of the core rooms."""

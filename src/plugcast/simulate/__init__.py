@@ -1,0 +1,1 @@
+"""What if? Generators of telemetry and the replay of a site."""
