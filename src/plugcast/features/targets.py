@@ -65,9 +65,9 @@ def _first_not_before(
     """Row of the first sample of the origin's asset at or after ``wanted`` (or one past its last)."""
     result = np.empty(len(origin_row), np.int64)
     starts = np.flatnonzero(np.r_[True, asset[1:] != asset[:-1]])
-    ends = np.r_[starts[1:], len(asset)]
+    ends = np.append(starts[1:], len(asset))
     order = np.argsort(origin_row, kind="stable")
-    cuts: np.ndarray = np.searchsorted(origin_row[order], np.r_[starts, len(asset)])
+    cuts = np.searchsorted(origin_row[order], np.append(starts, len(asset)))
     for start, end, low, high in zip(starts, ends, cuts[:-1], cuts[1:], strict=True):
         if high > low:
             chosen = order[low:high]

@@ -5,13 +5,13 @@ The page and any other client speak only these messages (JSON; version ``MESSAGE
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec reads it at run time
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from plugcast.domain.finding import Finding  # noqa: TC001 - msgspec reads it at run time
+from plugcast.domain.finding import Finding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,0 +1,230 @@
+"""One model for every lead from 15 minutes to 48 hours: the lead is an input.
+
+Training leads are drawn log-uniformly, so that short ones, where most decisions are made, weigh most. The last part of
+the training time is kept for calibration: isotonic for the probability, conformal widening for the quantiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from plugcast.errors import NoUsableRowsError
+from plugcast.features.targets import outcomes
+from plugcast.forecast import scores
+from plugcast.forecast.baselines import Climatology, persistence
+from plugcast.forecast.boosting import Boosting
+from plugcast.forecast.calibrate import Isotonic, Widening
+from plugcast.forecast.split import Split, by_time
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
+
+    from plugcast.forecast.panel import Panel
+
+LEVELS: Final = (0.1, 0.5, 0.9)
+COVERAGE: Final = 0.8
+LEADS_MIN: Final = (15, 60, 180, 360, 720, 1440, 2880)
+"""Leads at which quality is reported."""
+FEWEST_ROWS: Final = 200
+LONGEST_MIN: Final = 2880
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HorizonSpec:
+    """What to train."""
+
+    tolerance_min: float = 7.5
+    test_share: float = 0.2
+    unseen_share: float = 0.0
+    calibration_share: float = 0.2
+    """Last part of the training time, not trained on."""
+    leads_per_origin: int = 3
+    max_rows: int = 300_000
+    seed: int = 42
+    boosting: Boosting = field(default_factory=lambda: Boosting(rounds=150))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """Forecasts for some origins and leads; every array has shape (m,). Energy is None for assets without charge."""
+
+    plug_probability: np.ndarray
+    energy_low_pct: np.ndarray | None
+    energy_median_pct: np.ndarray | None
+    energy_high_pct: np.ndarray | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HorizonModel:
+    """Calibrated plug probability and energy-to-full quantiles at any lead."""
+
+    plug: lgb.Booster
+    plug_calibration: Isotonic
+    energy: tuple[lgb.Booster, ...]
+    """One for each of LEVELS; empty where no state of charge was seen."""
+    energy_widening: Widening | None
+
+    def expect(self, panel: Panel, row: np.ndarray, lead_min: np.ndarray | float) -> Expectation:
+        """What was to be expected at origin + lead, from what was known at each origin."""
+        lead = np.broadcast_to(np.asarray(lead_min, np.float64), row.shape)
+        matrix = panel.matrix(row, lead)
+        raw = np.asarray(self.plug.predict(matrix, num_threads=1))
+        probability = self.plug_calibration.apply(raw)
+        if not self.energy or self.energy_widening is None:
+            return Expectation(
+                plug_probability=probability, energy_low_pct=None, energy_median_pct=None, energy_high_pct=None
+            )
+        change = np.sort([np.asarray(booster.predict(matrix, num_threads=1)) for booster in self.energy], axis=0)
+        low, median, high = 100.0 - panel.soc[row] + change
+        wider = self.energy_widening.at(lead)
+        return Expectation(
+            plug_probability=probability,
+            energy_low_pct=np.clip(np.minimum(low - wider, median), 0, 100),
+            energy_median_pct=np.clip(median, 0, 100),
+            energy_high_pct=np.clip(np.maximum(high + wider, median), 0, 100),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedHorizon:
+    """The model for use, and how the same recipe did on the part it had not seen."""
+
+    model: HorizonModel
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """Origins with a lead and an outcome each."""
+
+    row: np.ndarray
+    outcome: np.ndarray
+    lead: np.ndarray
+
+    def where(self, chosen: np.ndarray) -> _Rows:
+        return _Rows(row=self.row[chosen], outcome=self.outcome[chosen], lead=self.lead[chosen])
+
+
+def train(panel: Panel, spec: HorizonSpec) -> TrainedHorizon:
+    """Measure on the last part of the time, then train for use on all of it.
+
+    Raises:
+        NoUsableRowsError: Too few samples have an outcome.
+    """
+    rows = _draw(panel, spec)
+    if len(rows.row) < FEWEST_ROWS:
+        raise NoUsableRowsError(
+            f"Wanted at least {FEWEST_ROWS} samples with an outcome up to 48 h later; found {len(rows.row)}. "
+            "Give a longer or denser telemetry file."
+        )
+    split = by_time(panel, test_share=spec.test_share, unseen_share=spec.unseen_share)
+    learn = split.train_rows(panel, rows.row, rows.outcome)
+    if learn.sum() < FEWEST_ROWS:
+        raise NoUsableRowsError(f"Only {learn.sum()} outcomes lie before the test part. Give a longer file.")
+    measured = fit(panel, rows.where(learn), spec)
+    climatology = Climatology.fit(panel, np.unique(rows.row[learn]))
+    metrics = {
+        "time_split": _by_lead(panel, measured, climatology, split, spec, unseen=False),
+        **(
+            {"unseen_vehicles": _by_lead(panel, measured, climatology, split, spec, unseen=True)}
+            if split.unseen.any()
+            else {}
+        ),
+        "training_rows": int(learn.sum()),
+        "test_from": str(np.datetime64(split.cut_us, "us")) + "Z",
+    }
+    return TrainedHorizon(model=fit(panel, rows, spec), metrics=metrics)
+
+
+def fit(panel: Panel, rows: _Rows, spec: HorizonSpec) -> HorizonModel:
+    """Train on the earlier outcomes and calibrate on the later ones."""
+    at = panel.timestamp_us[rows.outcome]
+    cut = np.quantile(at, 1.0 - spec.calibration_share)
+    early, late = rows.where(at < cut), rows.where(panel.timestamp_us[rows.row] >= cut)
+    if min(len(early.row), len(late.row)) < FEWEST_ROWS // 4:  # too short to keep a part: calibrate in sample
+        early = late = rows
+    matrix, later = panel.matrix(early.row, early.lead), panel.matrix(late.row, late.lead)
+    plugged = panel.is_plugged_in.astype(float)
+    plug = spec.boosting.fit(matrix, plugged[early.outcome], panel.columns, objective="binary")
+    raw = np.asarray(plug.predict(later, num_threads=1))
+    calibration = Isotonic.fit(raw, plugged[late.outcome])
+    energy, widening = _fit_energy(panel, (early, matrix), (late, later), spec)
+    return HorizonModel(plug=plug, plug_calibration=calibration, energy=energy, energy_widening=widening)
+
+
+def _fit_energy(
+    panel: Panel, training: tuple[_Rows, np.ndarray], calibration: tuple[_Rows, np.ndarray], spec: HorizonSpec
+) -> tuple[tuple[lgb.Booster, ...], Widening | None]:
+    (early, matrix), (late, later) = training, calibration
+    change = panel.soc[early.row] - panel.soc[early.outcome]
+    known = ~np.isnan(change)
+    later_change = panel.soc[late.row] - panel.soc[late.outcome]
+    later_known = ~np.isnan(later_change)
+    if known.sum() < FEWEST_ROWS // 4 or not later_known.any():
+        return (), None
+    boosters = tuple(
+        spec.boosting.fit(matrix[known], change[known], panel.columns, objective="quantile", level=level)
+        for level in LEVELS
+    )
+    low, _, high = np.sort([np.asarray(b.predict(later[later_known], num_threads=1)) for b in boosters], axis=0)
+    widening = Widening.fit(low, high, later_change[later_known], late.lead[later_known], coverage=COVERAGE)
+    return boosters, widening
+
+
+def _draw(panel: Panel, spec: HorizonSpec) -> _Rows:
+    """Origins evenly spaced over all rows, each with some log-uniform leads, kept where there is an outcome."""
+    rng = np.random.default_rng(spec.seed)
+    wanted = max(1, spec.max_rows // spec.leads_per_origin)
+    step = max(1, panel.rows // wanted)
+    origin = np.repeat(np.arange(0, panel.rows, step), spec.leads_per_origin)
+    lead = np.exp(rng.uniform(np.log(15.0), np.log(LONGEST_MIN), len(origin)))
+    found = outcomes(panel.asset, panel.timestamp_us, panel.segment, origin, lead, tolerance_min=spec.tolerance_min)
+    ok = found.found
+    return _Rows(row=origin[ok], outcome=found.row[ok], lead=lead[ok])
+
+
+def _by_lead(
+    panel: Panel, model: HorizonModel, climatology: Climatology, split: Split, spec: HorizonSpec, *, unseen: bool
+) -> list[dict[str, Any]]:
+    """Model beside the baselines at each of LEADS_MIN, on the same rows."""
+    origin = np.flatnonzero(split.test_rows(panel, np.arange(panel.rows), unseen=unseen))
+    table = []
+    for lead in LEADS_MIN:
+        found = outcomes(panel.asset, panel.timestamp_us, panel.segment, origin, lead, tolerance_min=spec.tolerance_min)
+        row, outcome = origin[found.found], found.row[found.found]
+        if len(row):
+            keep = np.unique(np.linspace(0, len(row) - 1, min(len(row), 20_000)).astype(np.int64))
+            rows = _Rows(row=row[keep], outcome=outcome[keep], lead=np.full(len(keep), float(lead)))
+            table.append({"lead_min": lead, **_at_lead(panel, model, climatology, rows)})
+    return table
+
+
+def _at_lead(panel: Panel, model: HorizonModel, climatology: Climatology, rows: _Rows) -> dict[str, Any]:
+    row, outcome = rows.row, rows.outcome
+    ours, nothing = model.expect(panel, row, rows.lead), persistence(panel, row)
+    usual = climatology.at(panel, row, rows.lead)
+    plugged = panel.is_plugged_in[outcome].astype(float)
+    result: dict[str, Any] = {"rows": len(row)}
+    chances = {
+        "model": ours.plug_probability,
+        "persistence": nothing.plug_probability,
+        "climatology": usual.plug_probability,
+    }
+    for name, chance in chances.items():
+        result[name] = {"plug_brier": scores.brier(chance, plugged), "plug_auc": scores.auc(chance, plugged)}
+    result["model"]["plug_ece"] = scores.ece(ours.plug_probability, plugged)
+    truth = 100.0 - panel.soc[outcome]
+    known = ~np.isnan(truth) & ~np.isnan(panel.soc[row])
+    if ours.energy_median_pct is not None and known.any():
+        assert ours.energy_low_pct is not None  # noqa: S101 - the three come together
+        assert ours.energy_high_pct is not None  # noqa: S101 - the same
+        result["model"]["energy_mae_pct"] = scores.mae(ours.energy_median_pct[known], truth[known])
+        result["model"]["energy_coverage_80"] = scores.coverage(
+            ours.energy_low_pct[known], ours.energy_high_pct[known], truth[known]
+        )
+        result["persistence"]["energy_mae_pct"] = scores.mae(nothing.energy_to_full_pct[known], truth[known])
+        result["climatology"]["energy_mae_pct"] = scores.mae(usual.energy_to_full_pct[known], truth[known])
+    return result

@@ -1,0 +1,118 @@
+"""Telemetry of many assets as arrays, ready to be asked what was known at a row and what to expect after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import polars as pl
+
+from plugcast.features import batch, gaps
+from plugcast.features.history import HourlyHistory, same_day_type
+
+if TYPE_CHECKING:
+    from plugcast.features.spec import FeatureSpec
+
+LEAD_COLUMNS: Final = (
+    "lead_min",
+    "target_hour",
+    "target_day_of_week",
+    "own_plug_rate",
+    "own_plug_rate_day_type",
+    "own_samples",
+    "own_energy_to_full",
+)
+"""What depends on the lead: the local clock at the target, and what the asset did at that hour before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """Rows ordered by asset and time. Every array has one entry a row."""
+
+    spec: FeatureSpec
+    asset_ids: tuple[str, ...]
+    asset: np.ndarray
+    """Code into ``asset_ids``, int64."""
+    timestamp_us: np.ndarray
+    segment: np.ndarray
+    hour_of_week: np.ndarray
+    is_plugged_in: np.ndarray
+    soc: np.ndarray
+    """%, NaN where unknown."""
+    origin_features: np.ndarray
+    """float32, shape (n, len(spec.columns))."""
+    history: HourlyHistory
+    late: int
+    """Samples left out because they came after newer ones."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of a model's inputs: the spec's features, then the lead's."""
+        return (*self.spec.columns, *LEAD_COLUMNS)
+
+    @property
+    def rows(self) -> int:
+        """How many samples."""
+        return len(self.asset)
+
+    def newest_rows(self) -> np.ndarray:
+        """The row of every asset's newest sample."""
+        return np.flatnonzero(np.r_[self.asset[1:] != self.asset[:-1], True]) if self.rows else np.zeros(0, np.int64)
+
+    def matrix(self, row: np.ndarray, lead_min: np.ndarray | float) -> np.ndarray:
+        """Model input for origins and leads, from what was known at each origin.
+
+        Args:
+            row: Origins. Shape (m,).
+            lead_min: Minutes ahead. Shape () or (m,).
+
+        Returns:
+            float32, shape (m, len(columns)).
+        """
+        lead = np.broadcast_to(np.asarray(lead_min, np.float64), row.shape)
+        hour, day = local_clock(
+            self.timestamp_us[row] + np.rint(lead * 60_000_000).astype(np.int64), self.spec.time_zone
+        )
+        hour_of_week = day * 24 + np.floor(hour).astype(np.int64)
+        same_hour = self.history.before(self.asset[row], row, hour_of_week)
+        same_type = self.history.before(self.asset[row], row, same_day_type(hour_of_week))
+        by_lead = np.column_stack(
+            [lead, hour, day, same_hour.plug_rate, same_type.plug_rate, same_hour.samples, 100.0 - same_type.mean_soc]
+        )
+        return np.hstack([self.origin_features[row], by_lead.astype(np.float32)])
+
+
+def panel(samples: pl.DataFrame, spec: FeatureSpec) -> Panel:
+    """Build the panel of a telemetry frame (``schemas.TELEMETRY``)."""
+    accepted, late = gaps.accept_in_order(samples)
+    frame = batch.features(accepted, spec)
+    asset = frame["asset_id"].rle_id().to_numpy().astype(np.int64)
+    soc = accepted["soc"].fill_null(float("nan")).to_numpy()
+    hour_of_week = frame["hour_of_week"].to_numpy()
+    plugged = accepted["is_plugged_in"].to_numpy()
+    return Panel(
+        spec=spec,
+        asset_ids=tuple(frame["asset_id"].unique(maintain_order=True).to_list()),
+        asset=asset,
+        timestamp_us=frame["timestamp"].to_physical().to_numpy(),
+        segment=frame["segment"].to_numpy().astype(np.int64),
+        hour_of_week=hour_of_week,
+        is_plugged_in=plugged,
+        soc=soc,
+        origin_features=frame.select(spec.columns).to_numpy(),
+        history=HourlyHistory(asset, hour_of_week, plugged, soc),
+        late=late.height,
+    )
+
+
+def local_clock(timestamp_us: np.ndarray, time_zone: str) -> tuple[np.ndarray, np.ndarray]:
+    """Local hour of day (with fraction) and day of week (Monday = 0) of UTC instants."""
+    local = pl.Series(timestamp_us).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(time_zone).dt
+    within_us = (
+        local.hour().cast(pl.Int64) * 3_600_000_000
+        + local.minute().cast(pl.Int64) * 60_000_000
+        + local.second().cast(pl.Int64) * 1_000_000
+        + local.microsecond().cast(pl.Int64)
+    )
+    return (within_us / 3_600_000_000).to_numpy(), (local.weekday() - 1).cast(pl.Int64).to_numpy()
