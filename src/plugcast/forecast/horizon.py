@@ -109,37 +109,44 @@ class _Rows:
 
 
 def train(panel: Panel, spec: HorizonSpec) -> TrainedHorizon:
-    """Measure on the last part of the time, then train for use on all of it.
+    """Measure on the last part of the time (see ``measure``), then train for use on all of it.
 
     Raises:
         NoUsableRowsError: Too few samples have an outcome.
     """
-    rows = _draw(panel, spec)
-    if len(rows.row) < FEWEST_ROWS:
-        raise NoUsableRowsError(
-            f"Wanted at least {FEWEST_ROWS} samples with an outcome up to 48 h later; found {len(rows.row)}. "
-            "Give a longer or denser telemetry file."
-        )
     split = by_time(panel, test_share=spec.test_share, unseen_share=spec.unseen_share)
+    return TrainedHorizon(model=_fit(panel, _draw(panel, spec), spec), metrics=measure(panel, spec, split).metrics)
+
+
+def measure(panel: Panel, spec: HorizonSpec, split: Split) -> TrainedHorizon:
+    """Train on what was known before the split's cut, and compare with the baselines on what came after it.
+
+    Raises:
+        NoUsableRowsError: Too few samples have an outcome before the cut.
+    """
+    rows = _draw(panel, spec)
     learn = split.train_rows(panel, rows.row, rows.outcome)
     if learn.sum() < FEWEST_ROWS:
-        raise NoUsableRowsError(f"Only {learn.sum()} outcomes lie before the test part. Give a longer file.")
-    measured = fit(panel, rows.where(learn), spec)
+        raise NoUsableRowsError(
+            f"Wanted at least {FEWEST_ROWS} samples with an outcome up to 48 h later, before the test part; found "
+            f"{learn.sum()}. Give a longer or denser file."
+        )
+    model = _fit(panel, rows.where(learn), spec)
     climatology = Climatology.fit(panel, np.unique(rows.row[learn]))
     metrics = {
-        "time_split": _by_lead(panel, measured, climatology, split, spec, unseen=False),
+        "time_split": _by_lead(panel, model, climatology, split, spec, unseen=False),
         **(
-            {"unseen_vehicles": _by_lead(panel, measured, climatology, split, spec, unseen=True)}
+            {"unseen_vehicles": _by_lead(panel, model, climatology, split, spec, unseen=True)}
             if split.unseen.any()
             else {}
         ),
         "training_rows": int(learn.sum()),
         "test_from": str(np.datetime64(split.cut_us, "us")) + "Z",
     }
-    return TrainedHorizon(model=fit(panel, rows, spec), metrics=metrics)
+    return TrainedHorizon(model=model, metrics=metrics)
 
 
-def fit(panel: Panel, rows: _Rows, spec: HorizonSpec) -> HorizonModel:
+def _fit(panel: Panel, rows: _Rows, spec: HorizonSpec) -> HorizonModel:
     """Train on the earlier outcomes and calibrate on the later ones."""
     at = panel.timestamp_us[rows.outcome]
     cut = np.quantile(at, 1.0 - spec.calibration_share)
