@@ -5,10 +5,10 @@ Public names load on first use, so that ``import plugcast`` costs next to nothin
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # importing typing alone would double what importing this package costs
 if TYPE_CHECKING:
+    from typing import Any
+
     from plugcast.domain.finding import Finding
     from plugcast.domain.plan import ChargingPlan
     from plugcast.domain.site import Site
@@ -30,6 +30,8 @@ __all__ = ["ChargingPlan", "FeatureSpec", "Finding", "PlugcastError", "Site", "_
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the module protocol says Any
     """Load a public name from its home on first use."""
+    from importlib import import_module  # noqa: PLC0415 - the same: only who asks for a name pays
+
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

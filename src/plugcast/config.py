@@ -39,10 +39,13 @@ class SiteSettings(_Section):
     """The place that is forecast and planned for."""
 
     name: str = "site"
+    """As shown on the page and in reports."""
     time_zone: TimeZone = "UTC"
     """IANA name; local hours and days of the week are taken in it."""
     limit_kw: float = Field(default=150.0, gt=0, le=1_000_000)
+    """Most that may be drawn from the grid, kW."""
     pv_peak_kw: float = Field(default=0.0, ge=0, le=1_000_000)
+    """Rating of the PV array, kW; 0 = none."""
 
 
 class FeatureSettings(_Section):
@@ -73,12 +76,14 @@ class DetectSettings(_Section):
     """How many alarms an operator wants."""
 
     alarms_per_station_week: float = Field(default=0.1, gt=0, le=100)
+    """Budget of the model's findings; broken rules come on top."""
 
 
 class ServerSettings(_Section):
     """Where the page and the API listen."""
 
     host: str = "127.0.0.1"
+    """Address to listen on; anything but the loopback address shows the page to the network."""
     port: int = Field(default=8765, ge=0, le=65_535)
     """0 takes a free port."""
 

@@ -78,10 +78,10 @@ def keep_rejected(rejected: Iterable[Rejected], path: Path) -> str | None:
     rows = list(rejected)
     if not rows:
         return None
-    from plugcast.adapters.files import RejectFile
+    from plugcast.adapters.files import JsonLinesRejectStore
 
     path.unlink(missing_ok=True)
-    RejectFile(path).keep(rows)
+    JsonLinesRejectStore(path).keep(rows)
     return f"{len(rows):,} row(s) were not used; each is in {path} with its reason."
 
 

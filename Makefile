@@ -1,0 +1,40 @@
+# Each target makes what it needs (.venv from the locks, a browser for the page's tests) and does nothing twice.
+# ARGS=... goes on to the command behind the target.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench services-up services-down docs lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+demo: ## Watch a generated site: forecasts, plan and findings on a live page
+	@scripts/setup base >&2
+	@.venv/bin/plugcast demo $(ARGS)
+
+test: ## All gates and all tests, the quick suite first (ARGS for pytest)
+	@scripts/test $(ARGS)
+
+lint: ## The gates alone: ruff, ruff format, mypy, import-linter
+	@scripts/lint
+
+bench: ## One bench as JSON on stdout: make -s bench NAME=startup (without NAME: which there are)
+	@scripts/setup base >&2
+	@.venv/bin/python -m benches.run "$(NAME)" $(ARGS)
+
+services-up: ## What the tests need beside Python; today that is a browser
+	@scripts/services up
+
+services-down: ## Stop what services-up started
+	@scripts/services down
+
+docs: ## Write the generated references and build the site into site/
+	@scripts/setup dev >&2
+	@.venv/bin/python scripts/make_docs.py
+	@.venv/bin/zensical build --clean --strict $(ARGS)
+
+lock: ## Resolve the locked versions anew from pyproject.toml
+	@scripts/setup dev >&2
+	@scripts/lock
+
+clean: ## Remove what the targets made, .venv included
+	@rm -rf .venv site .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build
+	@find src tests benches scripts -name __pycache__ -type d -prune -exec rm -rf {} +

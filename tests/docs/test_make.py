@@ -1,0 +1,76 @@
+"""The targets that the documents promise are there and keep stdout and stderr apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGETS = {"demo", "test", "lint", "bench", "services-up", "services-down", "docs", "lock", "clean", "help"}
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+def _make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "ARGS"}}
+    return subprocess.run(
+        ["make", "-s", *arguments], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
+
+
+def _benches() -> list[str]:
+    listed = _make("bench", "ARGS=--list", "NAME=any")
+    assert listed.returncode == 0, listed.stderr
+    return listed.stdout.split()
+
+
+def test_help_is_the_default_and_lists_every_target() -> None:
+    done = _make()
+    listed = {line.split()[1] for line in done.stdout.splitlines()}
+    phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert phony is not None
+    assert listed == TARGETS == set(phony[1].split())
+
+
+def test_an_unknown_bench_is_a_usage_error_that_lists_the_known_ones() -> None:
+    for arguments in (["NAME=nonsense"], []):
+        done = _make("bench", *arguments)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert "startup" in done.stderr
+
+
+def test_an_unknown_size_is_a_usage_error_that_lists_the_known_ones() -> None:
+    done = _make("bench", "NAME=startup", "ARGS=--size nonsense")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "small, full" in done.stderr
+
+
+@pytest.mark.slow
+def test_every_bench_gives_one_document_at_its_smallest_size(subtests: pytest.Subtests) -> None:
+    names = _benches()
+    assert "startup" in names
+    for name in names:
+        with subtests.test(name):
+            done = _make("bench", f"NAME={name}", "ARGS=--size smallest")
+            assert done.returncode == 0, done.stderr
+            document = json.loads(done.stdout)
+            assert document["name"] == name
+            assert set(document) >= {"name", "machine", "data", "cases", "bars"}
+            assert document["machine"]["cores"] >= 1
+            assert document["machine"]["cpu"]
+            assert document["cases"]
+            for bar in document["bars"]:
+                assert set(bar) == {"name", "value", "limit", "sense", "holds"}
+
+
+def test_services_say_what_they_start() -> None:
+    done = _make("services-down")
+    assert done.returncode == 0
+    assert done.stdout
