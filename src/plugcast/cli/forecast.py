@@ -42,13 +42,13 @@ def forecast(
 
     Energy to full comes as its 10, 50 and 90 % quantiles, in % of the battery.
     """
-    from plugcast.adapters.files import DirectoryArtifactStore
+    from plugcast.adapters.files import LocalArtifacts
     from plugcast.services import training
     from plugcast.services.tables import write_csv
 
     settings = inputs.settings_for(config, time_zone)
     read = inputs.read_telemetry(telemetry, settings)
-    frame = training.forecast(read, DirectoryArtifactStore(models), assets=asset or ())
+    frame = training.forecast(read, LocalArtifacts(models), assets=asset or ())
     if out is not None:
         write_csv(frame, out)
     if as_json:

@@ -78,10 +78,10 @@ def keep_rejected(rejected: Iterable[Rejected], path: Path) -> str | None:
     rows = list(rejected)
     if not rows:
         return None
-    from plugcast.adapters.files import JsonLinesRejectStore
+    from plugcast.adapters.files import RejectFile
 
     path.unlink(missing_ok=True)
-    JsonLinesRejectStore(path).keep(rows)
+    RejectFile(path).keep(rows)
     return f"{len(rows):,} row(s) were not used; each is in {path} with its reason."
 
 

@@ -29,13 +29,13 @@ def predict(
     Writes asset_id, timestamp, plug_probability and predicted_energy_to_full (%), at the lead that the models were
     trained for (15 minutes by default). Needs no label and leaves no vehicle out.
     """
-    from plugcast.adapters.files import DirectoryArtifactStore
+    from plugcast.adapters.files import LocalArtifacts
     from plugcast.services import training
     from plugcast.services.tables import write_csv
 
     settings = inputs.settings_for(config, time_zone)
     read = inputs.read_telemetry(telemetry, settings)
-    predictions = training.predict(read, DirectoryArtifactStore(models))
+    predictions = training.predict(read, LocalArtifacts(models))
     write_csv(predictions, out)
     note = inputs.keep_rejected(read.rejected, out.with_name(out.stem + "_rejected.jsonl"))
     if note:

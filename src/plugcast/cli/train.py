@@ -33,7 +33,7 @@ def train(
     Model, persistence and climatology stand side by side, on a later part of the time and on vehicles that training
     never saw. Writes plug_model.txt, energy_model.txt and metrics.json, among others, into the models folder.
     """
-    from plugcast.adapters.files import DirectoryArtifactStore
+    from plugcast.adapters.files import LocalArtifacts
     from plugcast.services import training
 
     settings = inputs.settings_for(config, time_zone)
@@ -42,7 +42,7 @@ def train(
     with say.status("reading") as status:
         report = training.train(
             read,
-            DirectoryArtifactStore(models),
+            LocalArtifacts(models),
             settings,
             source=telemetry.name,
             now=datetime.now(UTC),

@@ -31,9 +31,9 @@ FASTER_THAN_SITE: Final = 1.15
 """A station that delivered this much more than the site's rating has a rating of its own (a DC charger)."""
 SHORT_STAY_H: Final = 2.0
 """Mean power over a longer stay says nothing of the rating: the car was full long before it left."""
-CAUTIOUS_STAY: Final = stays.LEVELS.index(0.25)
+CAUTIOUS_STAY: Final = stays.LEVELS.index(0.1)
 CAUTIOUS_ENERGY: Final = stays.LEVELS.index(0.75)
-"""Plans trust that three cars in four stay longer, and need less, than planned for."""
+"""Plans trust that nine cars in ten stay longer, and that three in four need less, than planned for."""
 UNKNOWN_STAY_H: Final = 4.0
 UNKNOWN_ENERGY_KWH: Final = 10.0
 LIMIT_SHARE: Final = 0.6

@@ -1,0 +1,193 @@
+"""Norms of one site's drivers, stations and current types, as they stood at a cut."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from plugcast.domain.site import CurrentType
+from plugcast.features.order import MAD_TO_SIGMA, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DC_ABOVE_KW: Final = 22.0
+"""AC posts end at 32 A on three phases; mean power above that over a session is direct current."""
+SHRINK_VISITS: Final = 5
+"""A history of n visits weighs n / (n + 5); the site's pooled norm weighs the rest."""
+RATING_QUANTILE: Final = 0.98
+"""High enough to be near what the station can do, low enough that one wrong clock in fifty cannot set it."""
+RATING_VISITS: Final = 200
+"""Below this many past sessions a station's rating is at least its kind's: it may not have met a strong car yet."""
+TYPE_VISITS: Final = 3
+"""Below this many a station's kind is what it shows now, and it has no rating at all: it may be of a new kind."""
+SHORT_H: Final = 10 / 60
+RECENT_US: Final = 3_600_000_000
+LEAST_SPREAD: Final = 0.05
+"""Share of the norm that the spread is never below: a driver of constant habits is not odd for a change of 1 %."""
+
+
+class Visit(NamedTuple):
+    """The four quantities that have norms."""
+
+    mean_kw: float | None
+    energy_kwh: float | None
+    duration_h: float | None
+    arrival_hour: float | None
+
+
+class Record(NamedTuple):
+    """One completed session as history keeps it; sorts by availability, then id."""
+
+    available_us: int
+    session_id: str
+    station_id: str
+    user_id: str | None
+    visit: Visit
+    done: bool
+
+
+class _Group:
+    """Samples of the four quantities for a driver, a station or a current type."""
+
+    __slots__ = ("done", "samples", "visits")
+
+    def __init__(self) -> None:
+        self.samples = tuple(Sample() for _ in Visit._fields)
+        self.visits = 0
+        self.done = 0
+
+    def add(self, record: Record) -> None:
+        self.visits += 1
+        self.done += record.done
+        for sample, value in zip(self.samples, record.visit, strict=True):
+            if value is not None:
+                sample.add(value)
+
+    @property
+    def done_share(self) -> float:
+        return self.done / self.visits if self.visits else math.nan
+
+
+_NOBODY: Final = _Group()
+
+
+class SiteNorms:
+    """All records of one site, and the norms folded up to the last cut asked for.
+
+    Cuts that move forward cost only what is new; a cut that moves back folds again from the start.
+
+    Args:
+        given: Current type and rating (kW, NaN = not known) of stations described beforehand.
+    """
+
+    def __init__(self, given: Mapping[str, tuple[CurrentType, float]]) -> None:
+        self.records: list[Record] = []
+        self._given = given
+        self._ids: set[str] = set()
+        self._short: dict[str, list[int]] = {}
+        self._forget()
+
+    def observe(self, record: Record) -> None:
+        """Keep a record, once."""
+        if record.session_id in self._ids:
+            return
+        self._ids.add(record.session_id)
+        if not self.records or record[:2] > self.records[-1][:2]:
+            self.records.append(record)
+        else:
+            place = bisect_left(self.records, record[:2])
+            self.records.insert(place, record)
+            if place < self._folded:
+                self._forget()
+        duration_h = record.visit.duration_h
+        if duration_h is not None and duration_h < SHORT_H:
+            insort(self._short.setdefault(record.station_id, []), record.available_us)
+
+    def compare(
+        self, visit: Visit, *, station_id: str, user_id: str | None, cut_us: int, known_us: int
+    ) -> tuple[CurrentType, dict[str, float]]:
+        """Current type of the station, and the visit against the norms of records known strictly before the cut."""
+        self._fold(cut_us)
+        mean_kw = math.nan if visit.mean_kw is None else visit.mean_kw
+        kind = self._kind(station_id, mean_kw)
+        pool = self._pools.get(kind, _NOBODY)
+        station = self._stations.get(station_id, _NOBODY)
+        user = self._users.get((user_id, kind), _NOBODY) if user_id is not None else _NOBODY
+        rating_kw = self._rating(station_id, station, pool)
+        short = self._short.get(station_id, [])
+        row = {
+            "rating_kw": rating_kw,
+            "rating_share": mean_kw / rating_kw if rating_kw > 0 else math.nan,
+            "station_visits": float(station.visits),
+            "station_done_share": station.done_share,
+            "station_recent_short": float(bisect_left(short, known_us) - bisect_left(short, known_us - RECENT_US)),
+            "station_mean_kw_median": station.samples[0].median,
+            "station_mean_kw_z": _shrunken_z(mean_kw, station.samples[0], pool.samples[0]),
+            "user_visits": float(user.visits),
+            "user_done_share": user.done_share,
+            "site_visits": float(pool.visits),
+        }
+        for place, (name, value) in enumerate(zip(Visit._fields, visit, strict=True)):
+            own, pooled = user.samples[place], pool.samples[place]
+            row[f"user_{name}_median"] = own.median
+            row[f"site_{name}_median"] = pooled.median
+            wrap = 24.0 if name == "arrival_hour" else None
+            row[f"user_{name}_z"] = _shrunken_z(math.nan if value is None else value, own, pooled, wrap=wrap)
+        return kind, row
+
+    def _forget(self) -> None:
+        self._folded = 0
+        self._pools: dict[CurrentType, _Group] = {}
+        self._stations: dict[str, _Group] = {}
+        self._users: dict[tuple[str | None, CurrentType], _Group] = {}
+
+    def _fold(self, cut_us: int) -> None:
+        target = bisect_left(self.records, (cut_us,))
+        if target < self._folded:
+            self._forget()
+        for record in self.records[self._folded : target]:
+            mean_kw = record.visit.mean_kw
+            # asked before the record joins: what it is pooled under depends only on what came before it
+            kind = self._kind(record.station_id, math.nan if mean_kw is None else mean_kw)
+            self._pools.setdefault(kind, _Group()).add(record)
+            self._stations.setdefault(record.station_id, _Group()).add(record)
+            if record.user_id is not None:
+                self._users.setdefault((record.user_id, kind), _Group()).add(record)
+        self._folded = target
+
+    def _kind(self, station_id: str, mean_kw: float) -> CurrentType:
+        """Given, else the upper quartile of past power; a station (almost) without a past is what it shows now."""
+        if station_id in self._given:
+            return self._given[station_id][0]
+        past = self._stations.get(station_id, _NOBODY).samples[0]
+        power_kw = past.quantile(0.75) if len(past) >= TYPE_VISITS else mean_kw
+        return CurrentType.DC if power_kw > DC_ABOVE_KW else CurrentType.AC
+
+    def _rating(self, station_id: str, station: _Group, pool: _Group) -> float:
+        given = self._given.get(station_id)
+        if given is not None and given[1] > 0:
+            return given[1]
+        if station.visits < TYPE_VISITS:
+            return math.nan
+        own_kw = station.samples[0].quantile(RATING_QUANTILE)
+        return own_kw if station.visits >= RATING_VISITS else max(own_kw, pool.samples[0].quantile(RATING_QUANTILE))
+
+
+def _shrunken_z(value: float, own: Sample, pooled: Sample, *, wrap: float | None = None) -> float:
+    """Robust z-score: distance to the median in units of spread, both leaning on the pooled norm while visits are few.
+
+    NaN without any pooled history. ``wrap`` is the period of a circular quantity.
+    """
+    if not len(pooled):
+        return math.nan
+    centre, spread = pooled.median, pooled.mad
+    if len(own):
+        weight = len(own) / (len(own) + SHRINK_VISITS)
+        centre = weight * own.median + (1 - weight) * centre
+        spread = weight * own.mad + (1 - weight) * spread
+    gap = value - centre
+    if wrap is not None:
+        gap = (gap + wrap / 2) % wrap - wrap / 2
+    return gap / max(MAD_TO_SIGMA * spread, LEAST_SPREAD * abs(centre), 1e-3)

@@ -1,0 +1,90 @@
+"""``plugcast detect`` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from plugcast.cli.app import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FAILED = "v395"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """400 ordinary visits of five drivers, and one near the end that never started to charge."""
+    rows: list[dict[str, Any]] = []
+    for number in range(400):
+        arrival = datetime(2019, 1, 7, 15, tzinfo=UTC) + timedelta(hours=6 * number, minutes=20 * math.sin(number))
+        hours = 2 + 0.3 * math.sin(7 * number)
+        rows.append(
+            {
+                "session_id": f"v{number}",
+                "station_id": f"st{number % 3}",
+                "user_id": f"u{number % 5}",
+                "arrival_at": arrival.isoformat(),
+                "departure_at": (arrival + timedelta(hours=5 + 0.2 * math.cos(3 * number))).isoformat(),
+                "done_charging_at": (arrival + timedelta(hours=hours)).isoformat(),
+                "energy_delivered_kwh": 0.0 if f"v{number}" == FAILED else 6 * hours,
+            }
+        )
+    path = tmp_path_factory.mktemp("detect") / "sessions.csv"
+    pl.DataFrame(rows).write_csv(path)
+    return path
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["detect", *map(str, arguments)])
+
+
+def test_findings_are_one_json_document_and_exit_3(table: Path, tmp_path: Path) -> None:
+    result = run(table, "--json", "--out", tmp_path / "findings.json")
+    assert result.exit_code == 3
+    report = json.loads(result.stdout)
+    assert report["sessions"] == 120
+    assert "280 sessions" in report["trained_on"]
+    by_rule = [f for f in report["findings"] if f["by"] == "rule:failed_start"]
+    assert [f["session_id"] for f in by_rule] == [FAILED]
+    assert "0.00 kWh" in by_rule[0]["reasons"][0]["text"]
+    assert json.loads((tmp_path / "findings.json").read_text()) == report
+
+
+def test_people_see_the_reason_the_cause_and_the_rate(table: Path) -> None:
+    result = run(table)
+    assert result.exit_code == 3
+    for words in ("failed_start", "charging never started", FAILED, "station-weeks", "budget 0.1"):
+        assert words in result.stdout
+    assert "Learned from 280 sessions" in result.stderr
+
+
+def test_nothing_odd_exits_0(table: Path) -> None:
+    result = run(table, "--since", "2019-04-16T16:00:00Z", "--budget", "0.001")
+    assert result.exit_code == 0, result.output
+    assert "0 findings" in result.stdout
+
+
+def test_a_kept_detector_is_used_again_and_finds_the_same(table: Path, tmp_path: Path) -> None:
+    first = run(table, "--model", tmp_path / "model", "--json")
+    again = run(table, "--model", tmp_path / "model", "--json")
+    assert json.loads(first.stdout)["findings"] == json.loads(again.stdout)["findings"]
+    assert "the detector in" in json.loads(again.stdout)["trained_on"]
+
+
+def test_another_file_can_be_learnt_from(table: Path) -> None:
+    report = json.loads(run(table, "--train", table, "--json").stdout)
+    assert report["sessions"] == 400
+    assert report["reported_from_at"] is None
+
+
+@pytest.mark.parametrize("arguments", [("--since", "soon"), ("--budget", "0"), ("--budget", "nan")])
+def test_a_wrong_wish_is_usage(table: Path, arguments: tuple[str, str]) -> None:
+    assert run(table, *arguments).exit_code == 2
