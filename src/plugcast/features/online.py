@@ -7,7 +7,7 @@ service can store it and go on after a restart.
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -146,3 +146,8 @@ def micros(at: datetime) -> int:
     """Microseconds since 1970, exactly."""
     since = at - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def instant(at_us: int) -> datetime:
+    """The inverse of ``micros``, exactly."""
+    return _EPOCH + timedelta(microseconds=at_us)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from plugcast.features.online import instant
 from plugcast.services import live
 from plugcast.services.views import SLOT_US, SiteViews
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from plugcast.services.recording import Recording
     from plugcast.services.views import SiteMoment
@@ -37,7 +37,7 @@ class ReplayFeed:
         self._recording = recording
         self._first_us = int(recording.slot_us[0])
         self._last_us = int(recording.slot_us[recording.slots - 1]) + SLOT_US - 1
-        self._now_us = self._first_us + start_share * (self._last_us - self._first_us)
+        self._now_us = self._at_share(start_share)
         self._speed = speed
         self._playing = True
         self._sequence = 0
@@ -52,7 +52,7 @@ class ReplayFeed:
         """Everything as of now."""
         return self._frame("snapshot", self._views.at(self._now_us))
 
-    async def frames(self) -> AsyncIterator[bytes]:
+    async def frames(self) -> AsyncGenerator[bytes]:
         """Encoded frames from now on; a watcher that fell behind gets a snapshot and goes on from there."""
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE)
         self._watchers.add(queue)
@@ -76,8 +76,7 @@ class ReplayFeed:
         if playing is not None:
             self._playing = playing
         if seek is not None and math.isfinite(seek):
-            share = min(max(seek, 0.0), 1.0)
-            self._now_us = self._first_us + share * (self._last_us - self._first_us)
+            self._now_us = self._at_share(min(max(seek, 0.0), 1.0))
             self._sent = self._views.at(self._now_us)
             self._tell(None)
             return
@@ -93,10 +92,13 @@ class ReplayFeed:
         """Move the clock by some real seconds and tell the watchers what changed."""
         if not self._playing:
             return
-        self._now_us = min(self._now_us + seconds * self._speed * 60_000_000, self._last_us)
+        self._now_us = min(self._now_us + round(seconds * self._speed * 60_000_000), self._last_us)
         if self._now_us >= self._last_us:
             self._playing = False
         self._tell(self._encode_changes())
+
+    def _at_share(self, share: float) -> int:
+        return self._first_us + round(share * (self._last_us - self._first_us))
 
     def _encode_changes(self) -> bytes:
         now = self._views.at(self._now_us)
@@ -110,7 +112,7 @@ class ReplayFeed:
             version=live.MESSAGE_VERSION,
             kind=kind,
             sequence=self._sequence,
-            at=datetime.fromtimestamp(self._now_us / 1e6, UTC),
+            at=instant(self._now_us),
             speed=self._speed,
             playing=self._playing,
             stations=list(moment.stations.values()),

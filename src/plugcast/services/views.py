@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from plugcast.domain.units import SLOT_MIN
+from plugcast.features.online import instant, micros
 from plugcast.services.live import (
     ForecastSeries,
     PowerSeries,
@@ -71,13 +71,13 @@ class SiteViews:
         self._recording = recording
         self._arrivals = [visit.arrival_us for visit in recording.visits]
         self._issues = [forecast.issued_us for forecast in recording.forecasts]
-        self._observed = [int(finding.observed_at.timestamp() * 1e6) for finding in recording.findings]
+        self._observed = [micros(finding.observed_at) for finding in recording.findings]
         self._findings_of: dict[str, list[int]] = {}
         for finding, at_us in zip(recording.findings, self._observed, strict=True):
             self._findings_of.setdefault(finding.session_id, []).append(at_us)
         self._series: tuple[int, PowerSeries, ForecastSeries | None, Totals] | None = None
 
-    def at(self, now_us: float) -> SiteMoment:
+    def at(self, now_us: int) -> SiteMoment:
         """The views at an instant of the replay."""
         rec = self._recording
         slot = min(max(int((now_us - rec.slot_us[0]) // SLOT_US), 0), rec.slots - 1)
@@ -100,7 +100,7 @@ class SiteViews:
             totals=self._series[3],
         )
 
-    def _stations(self, present: list[Visit], slot: int, now_us: float) -> dict[str, StationView]:
+    def _stations(self, present: list[Visit], slot: int, now_us: int) -> dict[str, StationView]:
         rec = self._recording
         issued = self._issued(now_us)
         by_station = {visit.station: visit for visit in present}
@@ -128,20 +128,20 @@ class SiteViews:
                 power_kw=round(power, 2),
                 max_power_kw=limit,
                 session_id=visit.session_id,
-                arrival_at=_instant(visit.arrival_us),
-                departure_expected_at=None if expected_us is None else _instant(expected_us),
+                arrival_at=instant(visit.arrival_us),
+                departure_expected_at=None if expected_us is None else instant(expected_us),
                 energy_delivered_kwh=_delivered(visit, slot),
                 energy_expected_kwh=None if visit.energy_expected_kwh is None else round(visit.energy_expected_kwh, 2),
                 free_probability_1h=chance,
             )
         return views
 
-    def _session(self, visit: Visit, slot: int, now_us: float) -> SessionView:
+    def _session(self, visit: Visit, slot: int, now_us: int) -> SessionView:
         return SessionView(
             session_id=visit.session_id,
             station_id=self._recording.station_ids[visit.station],
-            arrival_at=_instant(visit.arrival_us),
-            departure_at=_instant(visit.departure_us) if visit.departure_us <= now_us else None,
+            arrival_at=instant(visit.arrival_us),
+            departure_at=instant(visit.departure_us) if visit.departure_us <= now_us else None,
             energy_delivered_kwh=_delivered(visit, slot),
             findings=sum(at_us <= now_us for at_us in self._findings_of.get(visit.session_id, ())),
         )
@@ -164,14 +164,14 @@ class SiteViews:
             pv_kw=[round(float(value), 3) for value in rec.pv_kw[first:last]],
         )
 
-    def _forecast(self, slot: int, now_us: float) -> ForecastSeries | None:
+    def _forecast(self, slot: int, now_us: int) -> ForecastSeries | None:
         rec, issued = self._recording, self._issued(now_us)
         if issued is None:
             return None
         place = ((issued.valid_us - rec.slot_us[0]) // SLOT_US).astype(int)
         actual = [float(rec.cars[at]) if 0 <= at <= slot and at < rec.slots else None for at in place]
         return ForecastSeries(
-            issued_at=_instant(issued.issued_us),
+            issued_at=instant(issued.issued_us),
             valid_at=[int(at // 1_000_000) for at in issued.valid_us],
             low=[round(float(value), 2) for value in issued.low],
             median=[round(float(value), 2) for value in issued.median],
@@ -196,7 +196,7 @@ class SiteViews:
             currency=rec.info.currency,
         )
 
-    def _issued(self, now_us: float) -> IssuedForecast | None:
+    def _issued(self, now_us: int) -> IssuedForecast | None:
         number = bisect_right(self._issues, now_us) - 1
         return self._recording.forecasts[number] if number >= 0 else None
 
@@ -208,10 +208,6 @@ def _power_in(visit: Visit, slot: int) -> float:
 
 def _delivered(visit: Visit, slot: int) -> float:
     return round(float(visit.power_kw[: max(0, slot - visit.first_slot + 1)].sum() * SLOT_H), 2)
-
-
-def _instant(micros: int) -> datetime:
-    return datetime.fromtimestamp(micros / 1e6, UTC)
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:
