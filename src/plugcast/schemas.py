@@ -43,7 +43,7 @@ SESSIONS: Final[Mapping[str, pl.DataType]] = {
     "energy_delivered_kwh": pl.Float64(),
     "available_at": INSTANT,
 }
-"""One row a session, plug-in to plug-out. ``available_at`` is when the completed record became known (the plug-out)."""
+"""One row a session. ``available_at`` is when the record became known: the plug-out; for a running one, the plug-in."""
 
 USER_INPUTS: Final[Mapping[str, pl.DataType]] = {
     "session_id": pl.String(),

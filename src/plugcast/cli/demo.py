@@ -137,9 +137,10 @@ def summary(report: dict[str, Any]) -> Table:
     table.add_row("replayed", f"{report['period']['replayed_from']:%Y-%m-%d} to {report['period']['until']:%Y-%m-%d}")
     for row in report["forecast"]["cars"]:
         ours, nothing, usual = (row[f"{name}_mae"] for name in ("model", "persistence", "climatology"))
+        covered = row["coverage_80"]
         table.add_row(
             f"cars at the site in {row['lead_min'] / 60:g} h, mean error",
-            f"{ours:.2f} (persistence {nothing:.2f}, climatology {usual:.2f}); band covers {row['coverage_80']:.0%} of 80 %",
+            f"{ours:.2f} (persistence {nothing:.2f}, climatology {usual:.2f}); 80 % band covers {covered:.0%}",
         )
     table.add_row(
         "cost, plan / uncontrolled",

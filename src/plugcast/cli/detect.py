@@ -13,7 +13,6 @@ import typer
 
 from plugcast.cli.inputs import ConfigOption, JsonOption, TimeZoneOption, settings_for
 from plugcast.cli.output import EXIT_FINDINGS, emit_json, err, out
-from plugcast.errors import NoUsableRowsError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -165,14 +164,10 @@ def _trained(
 
 
 def _read(path: Path, settings: Settings) -> SessionsRead:
-    from plugcast.services.sources import open_sessions
+    from plugcast.services.sources import open_sessions, require_rows
 
     read = open_sessions(path, now=datetime.now(UTC), time_zone=settings.site.time_zone).read()
-    if not read.sessions.height:
-        raise NoUsableRowsError(
-            f"{path}: wanted at least one session; found {len(read.rejected):,} rejected rows and nothing else. "
-            f"See why with: plugcast read {path}"
-        )
+    require_rows(read, source=path.name)
     if read.rejected:
         err().print(
             f"{path}: {len(read.rejected):,} rows were rejected; plugcast read {path} says why.", highlight=False

@@ -68,9 +68,11 @@ def read_telemetry(path: Path, settings: Settings) -> TelemetryRead:
             f"{path} was not found. Generate telemetry with: plugcast generate --out {path}   "
             "or name your own with: --telemetry FILE"
         )
-    from plugcast.services.sources import open_telemetry
+    from plugcast.services.sources import open_telemetry, require_rows
 
-    return open_telemetry(path, now=datetime.now(UTC), time_zone=settings.site.time_zone).read()
+    read = open_telemetry(path, now=datetime.now(UTC), time_zone=settings.site.time_zone).read()
+    require_rows(read, source=path.name)
+    return read
 
 
 def keep_rejected(rejected: Iterable[Rejected], path: Path) -> str | None:

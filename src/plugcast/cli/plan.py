@@ -1,12 +1,416 @@
-"""``plugcast plan``."""
+"""``plugcast plan``: when each car charges, why, and what that saves beside charging on arrival."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import csv
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import typer
+
+from plugcast.cli.inputs import JsonOption  # noqa: TC001 - typer reads it at run time
+from plugcast.cli.output import emit_json, err, out
+from plugcast.errors import NoUsableRowsError, UnreadableInputError
 
 if TYPE_CHECKING:
-    import typer
+    from collections.abc import Callable
+
+    from plugcast.adapters.series import Series
+    from plugcast.adapters.site_file import SiteFile
+    from plugcast.domain.plan import ChargingPlan
+    from plugcast.domain.site import Tariff
+    from plugcast.schedule.cost import Cost
+    from plugcast.schedule.needs import NeedsRead
+    from plugcast.schedule.problem import FloatArray, PlanProblem, SiteWindow, VehicleNeed
+
+LONGEST_H: Final = 168.0
+"""Hours of a plan at most: a week."""
+_SHOWN: Final = 5
+"""Rejected rows that are printed; --json has all."""
+
+
+class PolicyName(StrEnum):
+    """The choices of ``--policy``."""
+
+    LP = "lp"
+    EDF = "edf"
+    LLF = "llf"
+    UNCONTROLLED = "uncontrolled"
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
+    app.command("plan")(plan)
+
+
+def plan(
+    *,
+    sessions: Annotated[
+        Path | None,
+        typer.Option(help="CSV: session_id,station_id,arrival,departure,energy_kwh,max_power_kw.", show_default=False),
+    ] = None,
+    site: Annotated[Path | None, typer.Option(help="site.toml: limit, time zone, base load, tariff.")] = None,
+    tariff: Annotated[
+        Path | None, typer.Option(help="Tariff (.json) or price series (.csv, .parquet). [default: a built-in example]")
+    ] = None,
+    limit: Annotated[
+        float | None, typer.Option(help="kW that may be drawn from the grid. [default: the site's]")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="ISO 8601. [default: the first arrival]")] = None,
+    hours: Annotated[
+        float | None, typer.Option(min=0.25, max=LONGEST_H, help="Length. [default: to the last departure]")
+    ] = None,
+    pv: Annotated[Path | None, typer.Option(help="CSV of expected PV: timestamp,pv_kw.")] = None,
+    policy: Annotated[PolicyName, typer.Option(help="How powers are found.")] = PolicyName.LP,
+    max_power: Annotated[
+        float | None, typer.Option(min=0, help="kW of each car, where the file has no max_power_kw.")
+    ] = None,
+    time_zone: Annotated[
+        str | None, typer.Option(help="Of times without an offset. [default: the site's, or the tariff's]")
+    ] = None,
+    time_limit: Annotated[float, typer.Option(min=0, help="Seconds for the solver.")] = 5.0,
+    fill: Annotated[
+        bool, typer.Option("--fill", help="Fill gaps of series from the same hour of an earlier day.")
+    ] = False,
+    target: Annotated[Path | None, typer.Option("--out", help="Also write the plan as JSON to this file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan when each car charges: cheapest inside the limits, explained, beside charging on arrival."""
+    if sessions is None:
+        from plugcast.schedule.needs import EXAMPLE
+
+        raise typer.BadParameter(
+            f"wanted a CSV file of cars; its first lines look like:\n{EXAMPLE}", param_hint="--sessions"
+        )
+    if limit is not None and not limit >= 0:  # NaN too
+        raise typer.BadParameter(f"wanted kW that are not negative, found {limit}", param_hint="--limit")
+    wish = _Wish(
+        site=site,
+        tariff=tariff,
+        limit_kw=limit,
+        hours=hours,
+        pv=pv,
+        fill=fill,
+        time_zone=time_zone,
+        start=start,
+        max_power_kw=max_power,
+        time_limit_s=time_limit,
+    )
+    report = _run(sessions, wish, policy.value)
+    if target is not None:
+        _write(report.plan, target)
+    if as_json:
+        emit_json(_document(report))
+    else:
+        _show(report)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """What was asked for."""
+
+    site: Path | None
+    tariff: Path | None
+    limit_kw: float | None
+    hours: float | None
+    pv: Path | None
+    fill: bool
+    time_zone: str | None
+    start: str | None
+    max_power_kw: float | None
+    time_limit_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prices:
+    """A tariff or a series, whichever was given."""
+
+    name: str
+    currency: str
+    time_zone: str
+    tariff: Tariff | None = None
+    series: Series | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Report:
+    """The plan beside what would happen without one."""
+
+    plan: ChargingPlan
+    problem: PlanProblem
+    uncontrolled: Cost
+    uncontrolled_kwh: float
+    over: tuple[int, float]
+    read: NeedsRead
+    left_out: int
+    prices: _Prices
+    time_zone: str
+
+
+def _run(sessions: Path, wish: _Wish, policy: str) -> _Report:
+    import msgspec
+
+    from plugcast.adapters.site_file import read_site
+    from plugcast.schedule.heuristics import uncontrolled, violations
+    from plugcast.schedule.mpc import Policy, decide
+    from plugcast.schedule.outcome import bill_of
+    from plugcast.schedule.problem import build_problem
+
+    where = read_site(wish.site) if wish.site is not None else None
+    prices = _prices(wish, where)
+    zone = wish.time_zone or (where.site.time_zone if where else prices.time_zone)
+    read = _read_needs(sessions, _known_zone(zone), wish.max_power_kw)
+    begin, slots = _span(read.needs, wish, zone)
+    window, notes = _window(begin, slots, prices=prices, wish=wish, where=where, zone=zone)
+    cars = [need for need in read.needs if need.arrival_at < window.end_at and need.departure_at > begin]
+    if not cars:
+        raise NoUsableRowsError(
+            f"{sessions}: none of its {len(read.needs)} cars is there between {begin.isoformat()} and "
+            f"{window.end_at.isoformat()}. Give another --start or --hours."
+        )
+    problem = build_problem(cars, window)
+    decision = decide(problem, Policy(policy), time_limit_s=wish.time_limit_s)
+    plan_ = decision.as_plan(where.site.site_id if where else "site", begin)
+    free = uncontrolled(problem)
+    return _Report(
+        plan=msgspec.structs.replace(plan_, notes=(*plan_.notes, *notes)),
+        problem=problem,
+        uncontrolled=bill_of(problem, free),
+        uncontrolled_kwh=float(free.sum()) * window.slot_h,
+        over=violations(problem, free),
+        read=read,
+        left_out=len(read.needs) - len(cars),
+        prices=prices,
+        time_zone=zone,
+    )
+
+
+def _prices(wish: _Wish, where: SiteFile | None) -> _Prices:
+    import msgspec
+
+    from plugcast.adapters.prices import JsonTariff, builtin_tariff
+    from plugcast.adapters.series import read_series
+
+    zone = wish.time_zone or (where.site.time_zone if where else None)
+    path = wish.tariff or (where.tariff_path if where else None)
+    if path is None:
+        example = builtin_tariff()
+        # the example's hours are meant as local ones, wherever the site is
+        example = msgspec.structs.replace(example, time_zone=zone or example.time_zone)
+        return _Prices(
+            name=f"{example.name}, the built-in example",
+            currency=example.currency,
+            time_zone=example.time_zone,
+            tariff=example,
+        )
+    if path.suffix.lower() == ".json":
+        sheet = JsonTariff(path=path, time_zone=zone or "UTC").tariff()
+        return _Prices(name=sheet.name, currency=sheet.currency, time_zone=sheet.time_zone, tariff=sheet)
+    series = read_series(path, time_zone=zone)
+    return _Prices(name=path.name, currency="", time_zone=zone or "UTC", series=series)
+
+
+def _read_needs(path: Path, zone: str, max_power: float | None) -> NeedsRead:
+    from plugcast.schedule.needs import needs_from_rows
+
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UnreadableInputError(
+            f"{path} cannot be read as CSV: {error}. Check the path and the encoding."
+        ) from error
+    if not rows:
+        raise UnreadableInputError(f"{path} is empty; wanted a header and one row a car.")
+    read = needs_from_rows(rows[0], rows[1:], source=path.name, time_zone=zone, max_power_kw=max_power)
+    if not read.needs:
+        first = f" The first: row {read.rejected[0].row}: {read.rejected[0].detail}." if read.rejected else ""
+        raise NoUsableRowsError(f"{path} has no usable car; {len(read.rejected)} rows were rejected.{first}")
+    return read
+
+
+def _span(needs: tuple[VehicleNeed, ...], wish: _Wish, zone: str) -> tuple[datetime, int]:
+    """The start, at a quarter of an hour unless given, and the number of slots."""
+    from plugcast.domain.units import SLOT_MIN
+
+    start, hours = wish.start, wish.hours
+    if start is None:
+        first = min(need.arrival_at for need in needs)
+        begin = first - timedelta(minutes=first.minute % SLOT_MIN, seconds=first.second, microseconds=first.microsecond)
+    else:
+        try:
+            begin = datetime.fromisoformat(start)
+        except ValueError as error:
+            raise typer.BadParameter(
+                f"wanted a time like 2019-03-04T06:00, found {start!r}", param_hint="--start"
+            ) from error
+        begin = begin if begin.tzinfo is not None else begin.replace(tzinfo=ZoneInfo(zone))
+    if hours is None:
+        last = max(need.departure_at for need in needs)
+        hours = min(max((last - begin).total_seconds() / 3600.0, 0.25), LONGEST_H)
+    return begin, math.ceil(hours * 60.0 / SLOT_MIN - 1e-9)
+
+
+def _window(
+    begin: datetime, slots: int, *, prices: _Prices, wish: _Wish, where: SiteFile | None, zone: str
+) -> tuple[SiteWindow, tuple[str, ...]]:
+    """The site over the slots, and what there is to say about it."""
+    from plugcast.adapters.series import POWER_COLUMNS, read_series
+    from plugcast.domain.units import SLOT_MIN
+    from plugcast.schedule.problem import site_window
+    from plugcast.schedule.tariff import prices_for
+
+    notes: list[str] = []
+    charge, feed_in = 0.0, 0.0
+    price: FloatArray
+    if prices.tariff is not None:
+        price, charge = prices_for(prices.tariff, begin, slots, SLOT_MIN)
+        feed_in = prices.tariff.feed_in_per_kwh
+        if wish.tariff is None and (where is None or where.tariff_path is None):
+            notes.append(f"Prices: {prices.name}. Give your own with --tariff FILE.")
+    else:
+        assert prices.series is not None  # noqa: S101 - one of the two is always given
+        price, gaps = prices.series.over(begin, slots, SLOT_MIN, fill=wish.fill)
+        notes += gaps
+        notes += _refused(prices.series)
+    pv: FloatArray | float = 0.0
+    if wish.pv is not None:
+        sun = read_series(wish.pv, columns=POWER_COLUMNS, time_zone=zone)
+        pv, gaps = sun.over(begin, slots, SLOT_MIN, fill=wish.fill)
+        notes += gaps
+        notes += _refused(sun)
+    limit_kw = wish.limit_kw if wish.limit_kw is not None else (where.site.limit_kw if where else math.inf)
+    if math.isinf(limit_kw):
+        notes.append("No limit was given: the site may draw any power. Give one with --limit KW or --site FILE.")
+    if where is not None and where.feed_in_per_kwh is not None:
+        feed_in = where.feed_in_per_kwh
+    window = site_window(
+        start_at=begin,
+        price_per_kwh=price,
+        limit_kw=limit_kw,
+        base_load_kw=where.base_load_kw if where else 0.0,
+        pv_kw=pv,
+        feed_in_per_kwh=feed_in,
+        demand_charge_per_kw=charge,
+        time_zone=zone,
+    )
+    return window, tuple(notes)
+
+
+def _refused(series: Series) -> list[str]:
+    if not series.rejected:
+        return []
+    first = series.rejected[0]
+    return [f"{series.source}: {len(series.rejected)} rows were rejected; row {first.row}: {first.detail}."]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise typer.BadParameter(
+            f"{name!r} is no time zone; write one like 'Europe/Oslo'", param_hint="--time-zone"
+        ) from error
+    return name
+
+
+def _write(plan_: ChargingPlan, target: Path) -> None:
+    import msgspec
+
+    from plugcast.adapters.files import write_atomic
+
+    write_atomic(target, msgspec.json.format(msgspec.json.encode(plan_), indent=2) + b"\n")
+    err().print(f"Wrote the plan of {len(plan_.vehicles)} cars to {target}.", highlight=False, markup=False)
+
+
+def _document(report: _Report) -> dict[str, Any]:
+    plan_, free = report.plan, report.uncontrolled
+    return {
+        "plan": plan_,
+        "currency": report.prices.currency,
+        "prices": report.prices.name,
+        "totals": {
+            "plan": {
+                "cost": plan_.energy_cost + plan_.demand_cost,
+                "energy_cost": plan_.energy_cost,
+                "demand_cost": plan_.demand_cost,
+                "peak_kw": plan_.peak_kw,
+                "energy_kwh": sum(car.energy_planned_kwh for car in plan_.vehicles),
+                "shortfall_kwh": sum(one.energy_kwh for one in plan_.shortfalls),
+            },
+            "uncontrolled": {
+                "cost": free.total,
+                "energy_cost": free.energy_cost,
+                "demand_cost": free.demand_cost,
+                "peak_kw": free.peak_kw,
+                "energy_kwh": report.uncontrolled_kwh,
+                "slots_over_limit": report.over[0],
+                "worst_excess_kw": report.over[1],
+            },
+        },
+        "cars_left_out": report.left_out,
+        "duplicates": report.read.duplicates,
+        "rejected": list(report.read.rejected),
+    }
+
+
+def _show(report: _Report) -> None:
+    plan_, console = report.plan, out()
+    zone = ZoneInfo(report.time_zone)
+
+    def line(text: str = "") -> None:
+        console.print(text, markup=False, highlight=False)
+
+    begin = plan_.start_at.astimezone(zone)
+    end = report.problem.window.end_at.astimezone(zone)
+    form = "%a %Y-%m-%d %H:%M"
+    line(f"Plan for {len(plan_.vehicles)} cars, {begin:{form}} to {end:{form}} ({report.time_zone})")
+    line(f"Status: {plan_.status.value.replace('_', ' ')}")
+    line()
+    arrivals = dict(zip(report.problem.session_ids, report.problem.arrival_at, strict=True))
+    for car in plan_.vehicles:
+        stay = f"{arrivals[car.session_id].astimezone(zone):%a %H:%M}-{car.departure_at.astimezone(zone):%a %H:%M}"
+        energy = f"{car.energy_planned_kwh:.1f} of {car.energy_needed_kwh:.1f} kWh"
+        line(f"{car.session_id} at {car.station_id}, {stay}: {energy}")
+        line(f"    {car.explanation}")
+    line()
+    _show_totals(report, line)
+    for note in plan_.notes:
+        line(f"Note: {note}")
+    _mention(report)
+
+
+def _show_totals(report: _Report, line: Callable[[str], None]) -> None:
+    plan_, free, currency = report.plan, report.uncontrolled, report.prices.currency
+    planned_kwh = sum(car.energy_planned_kwh for car in plan_.vehicles)
+    rows = (
+        (f"cost ({currency})" if currency else "cost", plan_.energy_cost + plan_.demand_cost, free.total, 2),
+        ("  energy", plan_.energy_cost, free.energy_cost, 2),
+        ("  demand charge", plan_.demand_cost, free.demand_cost, 2),
+        ("peak (kW)", plan_.peak_kw, free.peak_kw, 1),
+        ("energy to cars (kWh)", planned_kwh, report.uncontrolled_kwh, 1),
+    )
+    line(f"{'':22}{'plan':>12}{'on arrival':>12}")
+    for name, ours, theirs, digits in rows:
+        line(f"{name:22}{ours:12.{digits}f}{theirs:12.{digits}f}")
+    if report.over[0]:
+        slots, worst = report.over
+        line(f"On arrival, charging would exceed the limit in {slots} slots, by up to {worst:.1f} kW.")
+
+
+def _mention(report: _Report) -> None:
+    """What was not planned, on stderr."""
+    console = err()
+    if report.left_out:
+        console.print(f"Cars left out, not there in these hours: {report.left_out}.", highlight=False)
+    if report.read.duplicates:
+        console.print(f"Rows that repeat an earlier one: {report.read.duplicates}.", highlight=False)
+    for one in report.read.rejected[:_SHOWN]:
+        console.print(f"Rejected row {one.row}: {one.detail}.", markup=False, highlight=False)
+    if len(report.read.rejected) > _SHOWN:
+        console.print(f"... and {len(report.read.rejected) - _SHOWN} more; --json has all.", highlight=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from plugcast.errors import ModelError, SpecMismatchError
+from plugcast.errors import ModelError, ModelNotFoundError, SpecMismatchError
 from plugcast.features.spec import FeatureSpec
 from plugcast.forecast.boosting import from_text, to_text
 from plugcast.forecast.calibrate import Isotonic, Widening
@@ -77,6 +77,8 @@ def describe(store: ArtifactStore) -> Description:
     """
     try:
         description = msgspec.json.decode(store.get(DESCRIPTION), type=Description)
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(f"{error} Train models first: plugcast train") from error
     except msgspec.DecodeError as error:
         raise ModelError(f"{DESCRIPTION} cannot be read: {error}. Train again with: plugcast train") from error
     ours = FeatureSpec(time_zone=description.spec.time_zone, gap_limit_min=description.spec.gap_limit_min)

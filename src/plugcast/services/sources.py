@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -154,8 +155,10 @@ def require_rows(read: SessionsRead | TelemetryRead, *, source: str) -> None:
     if read.counts.accepted:
         return
     if not read.counts.read:
-        raise NoUsableRowsError(f"{source}: wanted rows, found column names only.")
+        raise NoUsableRowsError(f"{source}: wanted rows; found a header or an empty list, and no record.")
+    told = ", ".join(f"{reason} {n:,}" for reason, n in Counter(str(r.reason) for r in read.rejected).most_common())
     first = read.rejected[0]
     raise NoUsableRowsError(
-        f"{source}: none of {read.counts.read:,} rows could be used. Row {first.row}: {first.reason}: {first.detail}."
+        f"{source}: none of {read.counts.read:,} rows could be used ({told}). "
+        f"The first is row {first.row}: {first.detail}"
     )

@@ -17,7 +17,7 @@ from polars.testing import assert_frame_equal
 
 from plugcast.adapters.acn import AcnFile
 from plugcast.domain.rejected import RejectReason
-from plugcast.errors import MissingColumnsError, NoUsableRowsError, PlugcastError, UnreadableInputError
+from plugcast.errors import MissingColumnsError, PlugcastError, UnreadableInputError
 from plugcast.ports import SessionSource
 from plugcast.schemas import SESSIONS, USER_INPUTS
 
@@ -117,12 +117,13 @@ def test_the_frames_say_what_the_records_say(acn_records: list[Record], tmp_path
         ("arrival_at", "connectionTime"),
         ("departure_at", "disconnectTime"),
         ("done_charging_at", "doneChargingTime"),
-        ("available_at", "disconnectTime"),
     ):
         wanted = [
             text and datetime.strptime(text, stamp).replace(tzinfo=UTC) for text in (r[name] for r in acn_records)
         ]
         assert result.sessions[column].to_list() == wanted
+    known = [row["departure_at"] or row["arrival_at"] for row in result.sessions.iter_rows(named=True)]
+    assert result.sessions["available_at"].to_list() == known
     for column, name in (
         ("site_id", "siteID"),
         ("cluster_id", "clusterID"),
@@ -219,7 +220,7 @@ def test_nulls_and_clock_faults_are_kept(acn_record: Maker, tmp_path: Path) -> N
     assert result.rejected == ()
     assert result.counts.accepted == len(changes)
     by_id = {row["session_id"]: row for row in result.sessions.iter_rows(named=True)}
-    assert by_id["s1"]["available_at"] is None  # nobody knows yet how it ends
+    assert by_id["s1"]["available_at"] == by_id["s1"]["arrival_at"]  # known to be there since then
     assert by_id["s2"]["done_charging_at"] == datetime(2021, 12, 31, tzinfo=UTC)
     assert by_id["s5"]["user_id"] is None
 
@@ -284,10 +285,7 @@ def test_a_plain_file_cut_anywhere_never_invents_a_row(form: str, acn_records: l
     seen = set()
     second = content.index(b'"_id"', content.index(b'"_id"') + 1)
     for size in range(second, len(content) - 1, 41):
-        try:
-            result = read(tmp_path / "a", content[:size])
-        except NoUsableRowsError:
-            continue
+        result = read(tmp_path / "a", content[:size])
         seen.add(result.counts.accepted)
         assert_frame_equal(result.sessions, whole.head(result.counts.accepted))
         assert set(reasons(result)) <= {RejectReason.TRUNCATED}
@@ -371,21 +369,31 @@ def test_a_stray_quote_in_a_table_swallows_no_other_row(acn_records: list[Record
         (b" \n\n", UnreadableInputError, "empty"),
         (gzip.compress(b""), UnreadableInputError, "empty"),
         (gzip.compress(b"x" * 999)[:10], UnreadableInputError, "cut off"),
-        (b"[]", NoUsableRowsError, "no record"),
-        (b'{"_meta": {}, "_items": []}', NoUsableRowsError, "no record"),
-        (b"_id,connectionTime,disconnectTime,kWhDelivered,siteID,stationID,timezone\n", NoUsableRowsError, "no record"),
         (b"_id,connectionTime\n1,2\n", MissingColumnsError, "disconnectTime"),
-        (b'{"a": 1}\n', NoUsableRowsError, "_id: wanted"),
         (b"PAR1\0\0", UnreadableInputError, "Parquet"),
         (bytes(range(256)), UnreadableInputError, "binary"),
         (b"dear reader\n", UnreadableInputError, "dear reader"),
         (b"\xff\xfe{\0", UnreadableInputError, "UTF-16"),
     ],
-    ids=range(13),
+    ids=range(9),
 )
 def test_hopeless_files_say_why(content: bytes, error: type[Exception], words: str, tmp_path: Path) -> None:
     with pytest.raises(error, match=words):
         read(tmp_path / "a", content)
+
+
+@pytest.mark.parametrize(
+    ("content", "rejected"),
+    [
+        (b"[]", 0),
+        (b'{"_meta": {}, "_items": []}', 0),
+        (b"_id,connectionTime,disconnectTime,kWhDelivered,siteID,stationID,timezone\n", 0),
+        (b'{"a": 1}\n', 1),
+    ],
+)
+def test_files_without_a_usable_record_give_empty_books(content: bytes, rejected: int, tmp_path: Path) -> None:
+    result = read(tmp_path / "a", content)
+    assert (result.counts.accepted, result.counts.rejected) == (0, rejected)
 
 
 def test_missing_files_and_folders_say_so(tmp_path: Path) -> None:

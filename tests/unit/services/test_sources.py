@@ -61,7 +61,7 @@ def test_readers_follow_the_kind(tmp_path: Path) -> None:
 def test_a_read_without_usable_rows_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(b"car,time,soc,plugged\n")
-    with pytest.raises(NoUsableRowsError, match="column names only"):
+    with pytest.raises(NoUsableRowsError, match="no record"):
         require_rows(TelemetryFile(path, now=NOW).read(), source="t.csv")
     path.write_bytes(b"car,time,soc,plugged\nev,2024-01-01 10:00,101,1\n")
     with pytest.raises(NoUsableRowsError, match=r"none of 1 rows.*out_of_range.*'101'"):

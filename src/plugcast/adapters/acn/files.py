@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,7 +15,7 @@ from plugcast.adapters.acn.records import NATIVE_FIELDS, decode_record
 from plugcast.adapters.acn.scan import ArrayScanner, ChunkSource, lines, open_chunks
 from plugcast.adapters.acn.table import CsvTable, split_row
 from plugcast.domain.rejected import RejectReason
-from plugcast.errors import NoUsableRowsError, UnreadableInputError
+from plugcast.errors import UnreadableInputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +71,6 @@ class AcnFile:
         Raises:
             UnreadableInputError: There is no such file, or it holds something other than ACN-Data.
             MissingColumnsError: A table lacks native columns.
-            NoUsableRowsError: It holds no record, or every one was refused.
         """
         ledger = Ledger(self._path.name, now=self._now)
         with open_chunks(self._path) as source:
@@ -90,7 +88,7 @@ class AcnFile:
                 book.json_lines(chunks, limit=self._limit)
             else:
                 raise UnreadableInputError(f"{self._path}: wanted {_WANTED}; found {_kind(head)}.")
-        return _usable(ledger, self._path)
+        return ledger.result()
 
 
 class _Book:
@@ -185,18 +183,3 @@ def _kind(head: bytes) -> str:
         return "binary data"
     start = head[:60].decode("utf-8", "replace")
     return f"text that begins with {start!r}"
-
-
-def _usable(ledger: Ledger, path: Path) -> SessionsRead:
-    result = ledger.result()
-    if result.counts.accepted:
-        return result
-    if not result.counts.read:
-        raise NoUsableRowsError(f"{path}: wanted sessions; found a header or an empty list, and no record.")
-    reasons = Counter(row.reason.value for row in result.rejected)
-    told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
-    first = result.rejected[0]
-    raise NoUsableRowsError(
-        f"{path}: wanted at least one usable session; all {result.counts.read} records were refused ({told}). "
-        f"The first, record {first.row}: {first.detail}"
-    )

@@ -135,10 +135,10 @@ def _merge_inputs(first: tuple[UserInput, ...], later: tuple[UserInput, ...]) ->
 
 
 def sessions_frame(sessions: Iterable[Session]) -> pl.DataFrame:
-    """``schemas.SESSIONS``; a session is known as completed from its plug-out on, never while the car is there."""
+    """``schemas.SESSIONS``; a completed session is known from its plug-out on, a running one from its plug-in."""
     rows = list(sessions)
     columns = {name: [getattr(row, name) for row in rows] for name in SESSIONS if name != "available_at"}
-    columns["available_at"] = columns["departure_at"]
+    columns["available_at"] = [row.departure_at or row.arrival_at for row in rows]
     return _frame(columns, SESSIONS).sort("arrival_at", "session_id")
 
 

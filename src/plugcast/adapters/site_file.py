@@ -1,0 +1,111 @@
+"""``site.toml``: the place that is planned for, with its limits, stations and tariff."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from plugcast.domain.site import Connector, CurrentType, Evse, Site, Station
+from plugcast.errors import ConfigError, UnreadableInputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteFile:
+    """What a site file says."""
+
+    site: Site
+    tariff_path: Path | None = None
+    """Absolute, or relative to the site file's folder."""
+    feed_in_per_kwh: float | None = None
+    """Overrides the tariff's."""
+    base_load_kw: float = 0.0
+
+
+class _StationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    station_id: str
+    max_power_kw: float
+    min_power_kw: float = 0.0
+    current_type: CurrentType = CurrentType.AC
+    circuit_id: str | None = None
+
+
+class _TariffEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    file: str | None = None
+    feed_in_per_kwh: float | None = None
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    site_id: str
+    time_zone: str
+    limit_kw: float
+    pv_peak_kw: float = 0.0
+    base_load_kw: float = 0.0
+    tariff: _TariffEntry = _TariffEntry()
+    stations: list[_StationEntry] = []
+
+
+def read_site(path: Path) -> SiteFile:
+    """Read a site file; an unknown key is an error.
+
+    Raises:
+        UnreadableInputError: The file is missing.
+        ConfigError: It is malformed, or a value is out of its range; the message names it.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UnreadableInputError(f"Site file {path} cannot be read: {error.strerror}. Check the path.") from error
+    try:
+        read = msgspec.toml.decode(content, type=_File)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise ConfigError(
+            f"Site file {path}: {error}. It needs site_id, time_zone and limit_kw; it may have pv_peak_kw, "
+            "base_load_kw, [tariff] file and feed_in_per_kwh, and [[stations]] with station_id and max_power_kw."
+        ) from error
+    _check(read, path)
+    return SiteFile(
+        site=Site(
+            site_id=read.site_id,
+            time_zone=read.time_zone,
+            limit_kw=read.limit_kw,
+            pv_peak_kw=read.pv_peak_kw,
+            stations=tuple(_station(entry) for entry in read.stations),
+        ),
+        tariff_path=path.parent / read.tariff.file if read.tariff.file else None,
+        feed_in_per_kwh=read.tariff.feed_in_per_kwh,
+        base_load_kw=read.base_load_kw,
+    )
+
+
+def _station(entry: _StationEntry) -> Station:
+    connector = Connector(connector_id=1, max_power_kw=entry.max_power_kw, min_power_kw=entry.min_power_kw)
+    return Station(
+        station_id=entry.station_id,
+        current_type=entry.current_type,
+        evses=(Evse(evse_id=1, connectors=(connector,)),),
+        circuit_id=entry.circuit_id,
+    )
+
+
+def _check(read: _File, path: Path) -> None:
+    try:
+        ZoneInfo(read.time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError(f"Site file {path}: {read.time_zone!r} is not a time zone; write one like 'UTC'.") from error
+    numbers = {"limit_kw": read.limit_kw, "pv_peak_kw": read.pv_peak_kw, "base_load_kw": read.base_load_kw}
+    for entry in read.stations:
+        numbers[f"max_power_kw of station {entry.station_id!r}"] = entry.max_power_kw
+        numbers[f"min_power_kw of station {entry.station_id!r}"] = entry.min_power_kw
+    for name, value in numbers.items():
+        if not (isfinite(value) and value >= 0):
+            raise ConfigError(f"Site file {path}: {name} is {value}; wanted a number that is not negative.")
+    ids = [entry.station_id for entry in read.stations]
+    if len(set(ids)) < len(ids):
+        raise ConfigError(f"Site file {path}: a station stands there twice. Give each its own station_id.")

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from plugcast.cli.app import app, main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from typer.testing import Result
+
+NEEDS = """session_id,station_id,arrival,departure,energy_kwh,max_power_kw
+car-1,A1,2019-03-04T08:00,2019-03-04T17:00,18.5,6.6
+car-2,A2,2019-03-04T08:30,2019-03-04T10:00,14,6.6
+car-3,A3,2019-03-04T17:30,2019-03-05T07:00,40,7.4
+"""
+
+
+@pytest.fixture
+def needs(tmp_path: Path) -> Path:
+    path = tmp_path / "needs.csv"
+    path.write_text(NEEDS, encoding="utf-8")
+    return path
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["plan", *map(str, arguments)])
+
+
+def _json(*arguments: object) -> dict[str, Any]:
+    result = _run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_people_read_windows_energy_reasons_and_the_saving(needs: Path) -> None:
+    result = _run("--sessions", needs, "--limit", 10)
+    assert result.exit_code == 0
+    for words in (
+        "Plan for 3 cars, Mon 2019-03-04 08:00 to Tue 2019-03-05 07:00 (America/Los_Angeles)",
+        "Status: best effort",
+        "car-2 at A2, Mon 08:30-Mon 10:00: 9.9 of 14.0 kWh",
+        "4.1 kWh cannot be met before departure at 10:00: 1 h 30 min of stay at 6.6 kW give 9.9 kWh at most.",
+        "because a kWh costs 0.0609 then",
+        "On arrival, charging would exceed the limit in 6 slots",
+        "Prices: SCE TOU-EV-4 (March 2019), the built-in example.",
+    ):
+        assert words in result.stdout
+
+
+def test_machines_read_one_document_with_both_totals(needs: Path) -> None:
+    document = _json("--sessions", needs, "--limit", 10)
+    ours, theirs = document["totals"]["plan"], document["totals"]["uncontrolled"]
+    assert ours["cost"] < theirs["cost"]
+    assert ours["energy_kwh"] == pytest.approx(theirs["energy_kwh"])
+    assert ours["peak_kw"] <= 10 < theirs["peak_kw"]
+    assert document["plan"]["status"] == "best_effort"
+    assert document["plan"]["start_at"] == "2019-03-04T16:00:00Z"
+    assert max(document["plan"]["grid_import_kw"]) <= 10
+
+
+def test_the_plan_is_written_to_a_file(needs: Path, tmp_path: Path) -> None:
+    target = tmp_path / "plan.json"
+    assert _run("--sessions", needs, "--out", target).exit_code == 0
+    written = json.loads(target.read_bytes())
+    assert [car["session_id"] for car in written["vehicles"]] == ["car-1", "car-2", "car-3"]
+
+
+@pytest.mark.parametrize("policy", ["edf", "llf", "uncontrolled"])
+def test_other_policies_are_no_cheaper_and_say_what_they_are(needs: Path, policy: str) -> None:
+    best, other = (_json("--sessions", needs, "--limit", 20, "--policy", one) for one in ("lp", policy))
+    assert other["plan"]["status"] == "fallback"
+    assert other["totals"]["plan"]["cost"] > best["totals"]["plan"]["cost"]
+    assert other["totals"]["plan"]["energy_kwh"] == pytest.approx(best["totals"]["plan"]["energy_kwh"])
+
+
+def test_site_price_series_and_sun_are_read(needs: Path, tmp_path: Path) -> None:
+    hours = [f"2019-03-04T{h:02d}:00Z" for h in range(24)] + [f"2019-03-05T{h:02d}:00Z" for h in range(24)]
+    (tmp_path / "p.csv").write_text("timestamp,price_per_kwh\n" + "\n".join(f"{h},0.2" for h in hours))
+    (tmp_path / "pv.csv").write_text("timestamp,pv_kw\n" + "\n".join(f"{h},9" for h in hours))
+    (tmp_path / "site.toml").write_text(
+        'site_id = "depot"\ntime_zone = "Europe/Oslo"\nlimit_kw = 9\nbase_load_kw = 1\n[tariff]\nfile = "p.csv"\n'
+    )
+    document = _json("--sessions", needs, "--site", tmp_path / "site.toml", "--pv", tmp_path / "pv.csv")
+    assert document["plan"]["site_id"] == "depot"
+    assert document["plan"]["start_at"] == "2019-03-04T07:00:00Z"
+    assert set(document["plan"]["limit_kw"]) == {9.0}
+    assert document["totals"]["plan"]["cost"] == pytest.approx(0.0)  # 8 kW of sun beyond the base load are enough
+
+
+def test_a_gap_in_the_prices_is_an_error_and_can_be_filled(needs: Path, tmp_path: Path) -> None:
+    rows = [f"2019-03-{d:02d}T{h:02d}:00Z,0.2" for d in (3, 4, 5) for h in range(24) if (d, h) != (4, 20)]
+    prices = tmp_path / "p.csv"
+    prices.write_text("timestamp,price_per_kwh\n" + "\n".join(rows))
+    common = ("--sessions", needs, "--tariff", prices, "--time-zone", "UTC")
+    assert "1 h from 2019-03-04T20:00:00" in str(_run(*common).exception)
+    assert any("same hour of an earlier day" in note for note in _json(*common, "--fill")["plan"]["notes"])
+
+
+def test_bad_rows_and_cars_outside_are_counted_not_hidden(needs: Path) -> None:
+    with needs.open("a") as file:
+        file.write(
+            "car-4,A4,2019-03-04T08:00,2019-03-04T07:00,5,6.6\ncar-5,A5,2019-04-04T08:00,2019-04-04T09:00,5,6.6\n"
+        )
+    document = _json("--sessions", needs, "--hours", 24)
+    assert document["rejected"][0]["reason"] == "end_before_start"
+    assert document["cars_left_out"] == 1
+    shown = _run("--sessions", needs, "--hours", 24)
+    assert "Rejected row 4" in shown.stderr
+    assert "left out, not there in these hours: 1" in shown.stderr
+
+
+def test_no_time_for_the_solver_is_a_fallback(needs: Path) -> None:
+    assert _json("--sessions", needs, "--time-limit", 0)["plan"]["status"] == "fallback"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "session_id,station_id,arrival"),
+        (("--sessions", "NEEDS", "--limit", "-1"), "--limit"),
+        (("--sessions", "NEEDS", "--limit", "nan"), "--limit"),
+        (("--sessions", "NEEDS", "--start", "soon"), "--start"),
+        (("--sessions", "NEEDS", "--policy", "magic"), "--policy"),
+        (("--sessions", "NEEDS", "--time-zone", "Mars/Base"), "--time-zone"),
+    ],
+)
+def test_usage_errors_name_the_option(needs: Path, arguments: tuple[str, ...], words: str) -> None:
+    result = _run(*(str(needs) if one == "NEEDS" else one for one in arguments))
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot be read"),
+        ("", "is empty"),
+        ("a,b\n1,2\n", "wanted the column(s) session_id"),
+        (NEEDS.splitlines()[0] + "\n", "no usable car"),
+        (NEEDS.replace("2019-03-04T08:00", "x").replace("17:30", "x").replace("08:30", "x"), "no usable car; 3 rows"),
+    ],
+)
+def test_files_that_cannot_be_planned_fail_with_one_line(
+    tmp_path: Path, content: str | None, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.csv"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setattr("sys.argv", ["plugcast", "plan", "--sessions", str(path)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
