@@ -27,8 +27,8 @@ _COMMON: dict[str, Any] = {
     "print_blob": True,
     "suppress_health_check": [HealthCheck.too_slow],
 }
-settings.register_profile("dev", **_COMMON)
-settings.register_profile("ci", **_COMMON, database=None)
+settings.register_profile("dev", **_COMMON, max_examples=50)
+settings.register_profile("ci", **_COMMON, max_examples=50, database=None)
 settings.register_profile("thorough", **_COMMON, max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if IN_CI else "dev"))
 

@@ -8,30 +8,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
 from plugcast.cli.inputs import JsonOption  # noqa: TC001 - typer reads it at run time
-from plugcast.cli.output import emit_json, err, out
+from plugcast.cli.output import emit_json, err
+from plugcast.cli.plan_report import Prices, Report, document, show
 from plugcast.errors import NoUsableRowsError, UnreadableInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from plugcast.adapters.series import Series
     from plugcast.adapters.site_file import SiteFile
     from plugcast.domain.plan import ChargingPlan
-    from plugcast.domain.site import Tariff
-    from plugcast.schedule.cost import Cost
     from plugcast.schedule.needs import NeedsRead
-    from plugcast.schedule.problem import FloatArray, PlanProblem, SiteWindow, VehicleNeed
+    from plugcast.schedule.problem import FloatArray, SiteWindow, VehicleNeed
 
 LONGEST_H: Final = 168.0
 """Hours of a plan at most: a week."""
-_SHOWN: Final = 5
-"""Rejected rows that are printed; --json has all."""
 
 
 class PolicyName(StrEnum):
@@ -105,9 +100,9 @@ def plan(
     if target is not None:
         _write(report.plan, target)
     if as_json:
-        emit_json(_document(report))
+        emit_json(document(report))
     else:
-        _show(report)
+        show(report)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,33 +121,7 @@ class _Wish:
     time_limit_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prices:
-    """A tariff or a series, whichever was given."""
-
-    name: str
-    currency: str
-    time_zone: str
-    tariff: Tariff | None = None
-    series: Series | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Report:
-    """The plan beside what would happen without one."""
-
-    plan: ChargingPlan
-    problem: PlanProblem
-    uncontrolled: Cost
-    uncontrolled_kwh: float
-    over: tuple[int, float]
-    read: NeedsRead
-    left_out: int
-    prices: _Prices
-    time_zone: str
-
-
-def _run(sessions: Path, wish: _Wish, policy: str) -> _Report:
+def _run(sessions: Path, wish: _Wish, policy: str) -> Report:
     import msgspec
 
     from plugcast.adapters.site_file import read_site
@@ -177,7 +146,7 @@ def _run(sessions: Path, wish: _Wish, policy: str) -> _Report:
     decision = decide(problem, Policy(policy), time_limit_s=wish.time_limit_s)
     plan_ = decision.as_plan(where.site.site_id if where else "site", begin)
     free = uncontrolled(problem)
-    return _Report(
+    return Report(
         plan=msgspec.structs.replace(plan_, notes=(*plan_.notes, *notes)),
         problem=problem,
         uncontrolled=bill_of(problem, free),
@@ -190,7 +159,7 @@ def _run(sessions: Path, wish: _Wish, policy: str) -> _Report:
     )
 
 
-def _prices(wish: _Wish, where: SiteFile | None) -> _Prices:
+def _prices(wish: _Wish, where: SiteFile | None) -> Prices:
     import msgspec
 
     from plugcast.adapters.prices import JsonTariff, builtin_tariff
@@ -202,7 +171,7 @@ def _prices(wish: _Wish, where: SiteFile | None) -> _Prices:
         example = builtin_tariff()
         # the example's hours are meant as local ones, wherever the site is
         example = msgspec.structs.replace(example, time_zone=zone or example.time_zone)
-        return _Prices(
+        return Prices(
             name=f"{example.name}, the built-in example",
             currency=example.currency,
             time_zone=example.time_zone,
@@ -210,9 +179,9 @@ def _prices(wish: _Wish, where: SiteFile | None) -> _Prices:
         )
     if path.suffix.lower() == ".json":
         sheet = JsonTariff(path=path, time_zone=zone or "UTC").tariff()
-        return _Prices(name=sheet.name, currency=sheet.currency, time_zone=sheet.time_zone, tariff=sheet)
+        return Prices(name=sheet.name, currency=sheet.currency, time_zone=sheet.time_zone, tariff=sheet)
     series = read_series(path, time_zone=zone)
-    return _Prices(name=path.name, currency="", time_zone=zone or "UTC", series=series)
+    return Prices(name=path.name, currency="", time_zone=zone or "UTC", series=series)
 
 
 def _read_needs(path: Path, zone: str, max_power: float | None) -> NeedsRead:
@@ -257,7 +226,7 @@ def _span(needs: tuple[VehicleNeed, ...], wish: _Wish, zone: str) -> tuple[datet
 
 
 def _window(
-    begin: datetime, slots: int, *, prices: _Prices, wish: _Wish, where: SiteFile | None, zone: str
+    begin: datetime, slots: int, *, prices: Prices, wish: _Wish, where: SiteFile | None, zone: str
 ) -> tuple[SiteWindow, tuple[str, ...]]:
     """The site over the slots, and what there is to say about it."""
     from plugcast.adapters.series import POWER_COLUMNS, read_series
@@ -326,91 +295,3 @@ def _write(plan_: ChargingPlan, target: Path) -> None:
 
     write_atomic(target, msgspec.json.format(msgspec.json.encode(plan_), indent=2) + b"\n")
     err().print(f"Wrote the plan of {len(plan_.vehicles)} cars to {target}.", highlight=False, markup=False)
-
-
-def _document(report: _Report) -> dict[str, Any]:
-    plan_, free = report.plan, report.uncontrolled
-    return {
-        "plan": plan_,
-        "currency": report.prices.currency,
-        "prices": report.prices.name,
-        "totals": {
-            "plan": {
-                "cost": plan_.energy_cost + plan_.demand_cost,
-                "energy_cost": plan_.energy_cost,
-                "demand_cost": plan_.demand_cost,
-                "peak_kw": plan_.peak_kw,
-                "energy_kwh": sum(car.energy_planned_kwh for car in plan_.vehicles),
-                "shortfall_kwh": sum(one.energy_kwh for one in plan_.shortfalls),
-            },
-            "uncontrolled": {
-                "cost": free.total,
-                "energy_cost": free.energy_cost,
-                "demand_cost": free.demand_cost,
-                "peak_kw": free.peak_kw,
-                "energy_kwh": report.uncontrolled_kwh,
-                "slots_over_limit": report.over[0],
-                "worst_excess_kw": report.over[1],
-            },
-        },
-        "cars_left_out": report.left_out,
-        "duplicates": report.read.duplicates,
-        "rejected": list(report.read.rejected),
-    }
-
-
-def _show(report: _Report) -> None:
-    plan_, console = report.plan, out()
-    zone = ZoneInfo(report.time_zone)
-
-    def line(text: str = "") -> None:
-        console.print(text, markup=False, highlight=False)
-
-    begin = plan_.start_at.astimezone(zone)
-    end = report.problem.window.end_at.astimezone(zone)
-    form = "%a %Y-%m-%d %H:%M"
-    line(f"Plan for {len(plan_.vehicles)} cars, {begin:{form}} to {end:{form}} ({report.time_zone})")
-    line(f"Status: {plan_.status.value.replace('_', ' ')}")
-    line()
-    arrivals = dict(zip(report.problem.session_ids, report.problem.arrival_at, strict=True))
-    for car in plan_.vehicles:
-        stay = f"{arrivals[car.session_id].astimezone(zone):%a %H:%M}-{car.departure_at.astimezone(zone):%a %H:%M}"
-        energy = f"{car.energy_planned_kwh:.1f} of {car.energy_needed_kwh:.1f} kWh"
-        line(f"{car.session_id} at {car.station_id}, {stay}: {energy}")
-        line(f"    {car.explanation}")
-    line()
-    _show_totals(report, line)
-    for note in plan_.notes:
-        line(f"Note: {note}")
-    _mention(report)
-
-
-def _show_totals(report: _Report, line: Callable[[str], None]) -> None:
-    plan_, free, currency = report.plan, report.uncontrolled, report.prices.currency
-    planned_kwh = sum(car.energy_planned_kwh for car in plan_.vehicles)
-    rows = (
-        (f"cost ({currency})" if currency else "cost", plan_.energy_cost + plan_.demand_cost, free.total, 2),
-        ("  energy", plan_.energy_cost, free.energy_cost, 2),
-        ("  demand charge", plan_.demand_cost, free.demand_cost, 2),
-        ("peak (kW)", plan_.peak_kw, free.peak_kw, 1),
-        ("energy to cars (kWh)", planned_kwh, report.uncontrolled_kwh, 1),
-    )
-    line(f"{'':22}{'plan':>12}{'on arrival':>12}")
-    for name, ours, theirs, digits in rows:
-        line(f"{name:22}{ours:12.{digits}f}{theirs:12.{digits}f}")
-    if report.over[0]:
-        slots, worst = report.over
-        line(f"On arrival, charging would exceed the limit in {slots} slots, by up to {worst:.1f} kW.")
-
-
-def _mention(report: _Report) -> None:
-    """What was not planned, on stderr."""
-    console = err()
-    if report.left_out:
-        console.print(f"Cars left out, not there in these hours: {report.left_out}.", highlight=False)
-    if report.read.duplicates:
-        console.print(f"Rows that repeat an earlier one: {report.read.duplicates}.", highlight=False)
-    for one in report.read.rejected[:_SHOWN]:
-        console.print(f"Rejected row {one.row}: {one.detail}.", markup=False, highlight=False)
-    if len(report.read.rejected) > _SHOWN:
-        console.print(f"... and {len(report.read.rejected) - _SHOWN} more; --json has all.", highlight=False)

@@ -24,6 +24,8 @@ class PlanStatus(StrEnum):
     OPTIMAL = "optimal"
     BEST_EFFORT = "best_effort"
     """Some need could not be met inside the limits; each is named with its reason."""
+    HEURISTIC = "heuristic"
+    """By a rule that was asked for; nothing was optimised."""
     FALLBACK = "fallback"
     """The solver gave no answer in time; a heuristic did."""
 

@@ -168,13 +168,10 @@ class RecedingHorizon:
 
 
 def decide(problem: PlanProblem, policy: Policy, *, time_limit_s: float = 5.0) -> Decision:
-    """Powers by any policy.
-
-    A heuristic's status is FALLBACK: nothing was optimised.
-    """
+    """Powers by any policy."""
     if policy is Policy.LP:
         return Decision(problem=problem, solution=solve(problem, time_limit_s=time_limit_s))
     powers, rule = _HEURISTICS[policy]
     note = f"As asked, nothing was optimised: cars charge {rule}."
-    solution = Solution(power_kw=powers(problem), status=PlanStatus.FALLBACK, note=note)
+    solution = Solution(power_kw=powers(problem), status=PlanStatus.HEURISTIC, note=note)
     return Decision(problem=problem, solution=solution, rule=rule)

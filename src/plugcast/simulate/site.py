@@ -200,7 +200,7 @@ class _Loop:
         begun = self.clock()
         decision = self.controller.decide(self.state, now, seen, self.ahead.part(slot, self.controller.horizon_slots))
         self.cpu[slot] = self.clock() - begun
-        self.fallbacks += int(not decision.rule and decision.solution.status is PlanStatus.FALLBACK)
+        self.fallbacks += int(decision.solution.status is PlanStatus.FALLBACK)
         row = {session_id: position for position, session_id in enumerate(decision.problem.session_ids)}
         commands = decision.solution.power_kw[:, 0]
         asked = np.array([commands[row[self.cars[index].session_id]] for index in active])

@@ -126,7 +126,7 @@ def test_a_heuristic_never_claims_a_price_as_its_reason(policy: Policy) -> None:
     problem = build_problem([_need("a", 0, 8, 16.0)], _window())
     result = decide(problem, policy).as_plan("x", START)
     assert "because" not in _words(result)
-    assert result.status is PlanStatus.FALLBACK
+    assert result.status is PlanStatus.HEURISTIC
     assert any("nothing was optimised" in note for note in result.notes)
 
 
