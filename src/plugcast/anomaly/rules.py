@@ -215,7 +215,9 @@ def overstay(row: SessionFeatures) -> Broken | None:
         value, norm = blocked_h, OVERSTAY_H
     elif row.duration_h > LONG_STAY_H:
         charged = f", {row.charging_h:.1f} h of them charging" if row.charging_h > 0 else ""
-        text = f"stayed for {row.duration_h:.1f} h{charged}"
+        usual = row.site_duration_h_median
+        beside = f"; the median stay at this site is {usual:.1f} h" if usual > 0 else ""
+        text = f"stayed for {row.duration_h:.1f} h{charged}{beside}"
         value, norm = row.duration_h, LONG_STAY_H
     else:
         return None

@@ -29,15 +29,16 @@ START_SPEED: Final = 15.0
 class ReplayFeed:
     """A ``live.LiveFeed`` over a recording.
 
-    ``run`` moves the clock; without it the feed stands still. Frames are encoded once for all watchers.
+    ``run`` moves the clock; without it the feed stands still. Frames are encoded once for all watchers. It starts at
+    ``start_share`` of the span, or where the site first gets busy: an empty car park shows nobody anything.
     """
 
-    def __init__(self, recording: Recording, *, speed: float = START_SPEED, start_share: float = 0.0) -> None:
+    def __init__(self, recording: Recording, *, speed: float = START_SPEED, start_share: float | None = None) -> None:
         self._views = SiteViews(recording)
         self._recording = recording
         self._first_us = int(recording.slot_us[0])
         self._last_us = int(recording.slot_us[recording.slots - 1]) + SLOT_US - 1
-        self._now_us = self._at_share(start_share)
+        self._now_us = _first_busy(recording) if start_share is None else self._at_share(start_share)
         self._speed = speed
         self._playing = True
         self._sequence = 0
@@ -132,3 +133,9 @@ class ReplayFeed:
                 queue.put_nowait(None)
             else:
                 queue.put_nowait(message)
+
+
+def _first_busy(recording: Recording) -> int:
+    """The first slot with half as many cars as there ever are, microseconds since 1970."""
+    busy = recording.cars * 2 >= recording.cars.max(initial=0)
+    return int(recording.slot_us[int(busy.argmax())])

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 STANDARD_RATINGS_KW: Final = (3.7, 6.66, 7.4, 11.0, 22.0, 50.0, 150.0, 350.0, 1_500.0)
 FASTER_THAN_SITE: Final = 1.15
 """A station that delivered this much more than the site's rating has a rating of its own (a DC charger)."""
-SHORT_STAY_H: Final = 2.0
-"""Mean power over a longer stay says nothing of the rating: the car was full long before it left."""
+TELLING_STAY_H: Final = (0.5, 2.0)
+"""Of a shorter stay the times are too coarse to divide by; in a longer one the car was full long before it left."""
 CAUTIOUS_STAY: Final = stays.LEVELS.index(0.1)
 CAUTIOUS_ENERGY: Final = stays.LEVELS.index(0.75)
 """Plans trust that nine cars in ten stay longer, and that three in four need less, than planned for."""
@@ -142,7 +142,7 @@ def ratings(sessions: pl.DataFrame) -> dict[str, float]:
     hours = (pl.coalesce("done_charging_at", "departure_at") - pl.col("arrival_at")).dt.total_seconds() / 3600
     seen = (
         sessions.with_columns(hours.alias("_h"))
-        .filter((pl.col("_h") > 1 / 12) & (pl.col("_h") <= SHORT_STAY_H) & pl.col("energy_delivered_kwh").is_not_null())
+        .filter(pl.col("_h").is_between(*TELLING_STAY_H) & pl.col("energy_delivered_kwh").is_not_null())
         .with_columns((pl.col("energy_delivered_kwh") / pl.col("_h")).alias("_kw"))
     )
     common = seen["_kw"].quantile(0.98) if seen.height else None

@@ -247,6 +247,9 @@ def _visits(stations: tuple[str, ...], parts: _Parts) -> tuple[Visit, ...]:
 
 def _notes(place: Place, steered: Steered) -> list[str]:
     notes = [f"The site limit is {steered.window.limit_kw[0]:g} kW; the tariff is {place.terms.tariff.name}."]
+    if steered.window.demand_charge_per_kw > 0:
+        charge = f"{steered.window.demand_charge_per_kw:g} {place.terms.tariff.currency}"
+        notes.append(f"Costs hold the month's demand charge once: {charge} for each kW of the highest quarter hour.")
     if place.terms.pv_peak_kw > 0:
         notes.append(f"PV: {place.terms.pv_peak_kw:g} kW under a modelled clear sky, not a measurement.")
     if steered.metrics["uncontrolled"]["slots_over_limit"]:

@@ -67,7 +67,7 @@ def test_the_bill_so_far_ends_at_the_bill(done: WorkUp) -> None:
 
 
 def test_frames_add_up_to_the_snapshot(done: WorkUp) -> None:
-    feed = ReplayFeed(done.recording, speed=60.0)
+    feed = ReplayFeed(done.recording, speed=60.0, start_share=0.0)
     frames = _collect(feed, 40)
     stations = {view.station_id: view for view in feed_start(done).stations}
     sessions, findings = {view.session_id: view for view in feed_start(done).sessions}, set()
@@ -84,7 +84,7 @@ def test_frames_add_up_to_the_snapshot(done: WorkUp) -> None:
 
 
 def feed_start(done: WorkUp) -> live.Frame:
-    return ReplayFeed(done.recording).snapshot()
+    return ReplayFeed(done.recording, start_share=0.0).snapshot()
 
 
 def _collect(feed: ReplayFeed, ticks: int) -> list[live.Frame]:
@@ -130,6 +130,14 @@ def test_stations_agree_with_the_sessions_there(done: WorkUp) -> None:
     slot = now.power.start_at.index(int(now.at.timestamp() // (SLOT_US / 1e6) * (SLOT_US / 1e6)))
     planned = now.power.plan_kw[slot]
     assert planned == pytest.approx(sum(view.power_kw for view in now.stations), abs=0.3)
+
+
+def test_it_starts_where_the_site_first_gets_busy(done: WorkUp) -> None:
+    recording, seen = done.recording, ReplayFeed(done.recording).snapshot()
+    present = sum(view.departure_at is None for view in seen.sessions)
+    assert present * 2 >= recording.cars.max()
+    before = recording.cars[recording.slot_us[: recording.slots] < int(seen.at.timestamp() * 1e6)]
+    assert (before * 2 < recording.cars.max()).all()
 
 
 def test_control_is_bounded(done: WorkUp) -> None:
