@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from plugcast.api import wording
-from plugcast.services.live import StationStatus
+from plugcast.services.live import PAST_LEAD_H, StationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -363,5 +363,5 @@ def forecast_note(series: ForecastSeries, at: datetime, zone: ZoneInfo) -> str:
         for low, high, actual in zip(series.low, series.high, series.actual, strict=True)
         if actual is not None
     ]
-    issued = f"Issued {wording.near(series.issued_at, at, zone)}."
-    return f"{issued} Inside the band so far: {sum(known)} of {len(known)} steps." if known else issued
+    issued = f"Issued {wording.near(series.issued_at, at, zone)}; up to then as forecast {PAST_LEAD_H} h before."
+    return f"{issued} Inside the band: {sum(known)} of {len(known)} steps." if known else issued

@@ -47,6 +47,10 @@ def demo(
     speed: Annotated[float, typer.Option("--speed", min=0.1, max=1440.0, help="Replay, minutes a second.")] = 15.0,
     serve: Annotated[bool, typer.Option(help="Serve the live page until stopped.")] = True,
     host: Annotated[str | None, typer.Option("--host", help="Address of the page. [default: 127.0.0.1]")] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", help="A further host name by which browsers may open the page."),
+    ] = None,
     port: Annotated[
         int | None, typer.Option("--port", min=0, max=65535, help="Port of the page. [default: 8765]")
     ] = None,
@@ -74,7 +78,8 @@ def demo(
     elif not serve:
         output.out().print(summary(report))
     if serve:
-        _serve(done, host or settings.server.host, settings.server.port if port is None else port, speed)
+        address = (host or settings.server.host, settings.server.port if port is None else port)
+        _serve(done, address, speed, allow_host or [])
 
 
 class _Terms(NamedTuple):
@@ -158,11 +163,12 @@ def summary(report: dict[str, Any]) -> Table:
     return table
 
 
-def _serve(done: WorkUp, host: str, port: int, speed: float) -> None:
-    from plugcast.api.app import create_app
+def _serve(done: WorkUp, address: tuple[str, int], speed: float, names: list[str]) -> None:
+    from plugcast.api.app import LOCAL_HOSTS, create_app
     from plugcast.api.server import serve
     from plugcast.services.replay import ReplayFeed
 
+    host, port = address
     feed = ReplayFeed(done.recording, speed=speed)
 
     def ready(url: str) -> None:
@@ -170,4 +176,10 @@ def _serve(done: WorkUp, host: str, port: int, speed: float) -> None:
             f"[bold]{done.recording.info.name}[/bold] is live: [link={url}]{url}[/link]   (Ctrl+C stops)"
         )
 
-    serve(create_app(feed), host=host, port=port, ready=ready, background=feed.run)
+    serve(
+        create_app(feed, allowed_hosts=(*LOCAL_HOSTS, host, *names)),
+        host=host,
+        port=port,
+        ready=ready,
+        background=feed.run,
+    )

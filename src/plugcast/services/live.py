@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 MESSAGE_VERSION: Final = 1
+PAST_LEAD_H: Final = 6
+"""How far ahead the forecasts of the past lay that stand beside what came."""
 
 
 class StationStatus(StrEnum):
@@ -73,7 +75,10 @@ class PowerSeries(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ForecastSeries(msgspec.Struct, frozen=True, kw_only=True):
-    """Cars plugged in at the site: the forecast issued at ``issued_at`` with its 80 % band, and what came."""
+    """Cars plugged in at the site: the forecast issued at ``issued_at`` with its 80 % band, and what came.
+
+    Times before ``issued_at`` carry what was forecast for them ``PAST_LEAD_H`` to two hours more before.
+    """
 
     issued_at: datetime
     valid_at: list[int]

@@ -51,7 +51,7 @@ class ReplayFeed:
 
     def snapshot(self) -> live.Frame:
         """Everything as of now."""
-        return self._frame("snapshot", self._views.at(self._now_us))
+        return self._frame("snapshot", self._views.at(self._now_us), self._sequence)
 
     async def frames(self) -> AsyncGenerator[bytes]:
         """Encoded frames from now on; a watcher that fell behind gets a snapshot and goes on from there."""
@@ -105,14 +105,14 @@ class ReplayFeed:
         now = self._views.at(self._now_us)
         changed = now.changed_since(self._sent)
         self._sent = now
-        return msgspec.json.encode(self._frame("frame", changed))
-
-    def _frame(self, kind: str, moment: SiteMoment) -> live.Frame:
         self._sequence += 1
+        return msgspec.json.encode(self._frame("frame", changed, self._sequence))
+
+    def _frame(self, kind: str, moment: SiteMoment, sequence: int) -> live.Frame:
         return live.Frame(
             version=live.MESSAGE_VERSION,
             kind=kind,
-            sequence=self._sequence,
+            sequence=sequence,
             at=instant(self._now_us),
             speed=self._speed,
             playing=self._playing,

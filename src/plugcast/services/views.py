@@ -12,6 +12,7 @@ import numpy as np
 from plugcast.domain.units import SLOT_MIN
 from plugcast.features.online import instant, micros
 from plugcast.services.live import (
+    PAST_LEAD_H,
     ForecastSeries,
     PowerSeries,
     SessionView,
@@ -30,6 +31,9 @@ PAST_SLOTS: Final = 96
 """The power chart looks back a day."""
 AHEAD_SLOTS: Final = 96
 """And a day ahead."""
+PAST_US: Final = 24 * 3_600_000_000
+STEP_US: Final = 1_800_000_000
+"""The forecast chart looks back a day, in half hours."""
 RECENT_SESSIONS: Final = 30
 RECENT_FINDINGS: Final = 50
 CHARGING_KW: Final = 0.05
@@ -168,16 +172,28 @@ class SiteViews:
         rec, issued = self._recording, self._issued(now_us)
         if issued is None:
             return None
-        place = ((issued.valid_us - rec.slot_us[0]) // SLOT_US).astype(int)
-        actual = [float(rec.cars[at]) if 0 <= at <= slot and at < rec.slots else None for at in place]
+        past = [self._as_forecast_before(at) for at in range(issued.issued_us - PAST_US, issued.issued_us + 1, STEP_US)]
+        told = [point for point in past if point is not None]
+        ahead = zip(issued.valid_us.tolist(), issued.low, issued.median, issued.high, strict=True)
+        points = [*told, *ahead]
+        place = [(point[0] - int(rec.slot_us[0])) // SLOT_US for point in points]
         return ForecastSeries(
             issued_at=instant(issued.issued_us),
-            valid_at=[int(at // 1_000_000) for at in issued.valid_us],
-            low=[round(float(value), 2) for value in issued.low],
-            median=[round(float(value), 2) for value in issued.median],
-            high=[round(float(value), 2) for value in issued.high],
-            actual=actual,
+            valid_at=[point[0] // 1_000_000 for point in points],
+            low=[round(float(point[1]), 2) for point in points],
+            median=[round(float(point[2]), 2) for point in points],
+            high=[round(float(point[3]), 2) for point in points],
+            actual=[float(rec.cars[at]) if at <= slot else None for at in place],
         )
+
+    def _as_forecast_before(self, valid_us: int) -> tuple[int, float, float, float] | None:
+        """What was forecast for an instant at the last issue at least ``PAST_LEAD_H`` before it."""
+        number = bisect_right(self._issues, valid_us - PAST_LEAD_H * 3_600_000_000) - 1
+        if number < 0:
+            return None
+        then = self._recording.forecasts[number]
+        place = int(np.searchsorted(then.valid_us, valid_us))
+        return valid_us, float(then.low[place]), float(then.median[place]), float(then.high[place])
 
     def _totals(self, slot: int) -> Totals:
         rec = self._recording

@@ -44,8 +44,8 @@ function note() {
     known += 1;
     if (series.low[index] <= actual && actual <= series.high[index]) inside += 1;
   });
-  const issued = `Issued ${near(seconds(series.issued_at), at)}.`;
-  return known ? `${issued} Inside the band so far: ${inside} of ${known} steps.` : issued;
+  const issued = `Issued ${near(seconds(series.issued_at), at)}; up to then as forecast 6 h before.`;
+  return known ? `${issued} Inside the band: ${inside} of ${known} steps.` : issued;
 }
 
 function showValues(pointed) {
