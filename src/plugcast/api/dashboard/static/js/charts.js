@@ -23,7 +23,9 @@ export function timeAxis() {
     space: 46,
     values: (_chart, splits) => splits.map((at, index) => {
       const here = local(at);
-      return index === 0 || here.hour === "00:00" ? `${here.hour}\n${here.day}` : here.hour;
+      // the first label names its day too, unless the next one does and stands too near
+      const first = index === 0 && (splits.length < 2 || local(splits[1]).hour !== "00:00");
+      return first || here.hour === "00:00" ? `${here.hour}\n${here.day}` : here.hour;
     }),
   };
 }
