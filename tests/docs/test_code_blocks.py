@@ -2,8 +2,7 @@
 
 Every ``python`` block runs, those of one file in one namespace and one empty directory, in order; blocks with prompts
 run as doctests. A ``console`` block runs where ``<!-- run -->`` stands above it; each of its ``$ plugcast ...`` lines
-must end with 0, or with N under ``<!-- run exit=N -->``. ``<!-- run slow -->`` keeps a file out of the quick suite,
-``<!-- skip: why -->`` keeps a block from running.
+must end with 0, or with N under ``<!-- run exit=N -->``; ``<!-- skip: why -->`` keeps a block from running.
 """
 
 from __future__ import annotations
@@ -75,13 +74,12 @@ def _pages_to_run() -> list[Any]:
     cases = []
     for page in PAGES:
         to_run = [block for block in blocks(page.read_text(encoding="utf-8")) if block.runs()]
-        slow = any("slow" in block.options for block in to_run)
-        marks = [pytest.mark.slow] if slow else []
         if to_run:
-            cases.append(pytest.param(page, to_run, id=str(page.relative_to(ROOT)), marks=marks))
+            cases.append(pytest.param(page, to_run, id=str(page.relative_to(ROOT))))
     return cases
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "to_run"), _pages_to_run())
 def test_the_blocks_of_a_page_run(
     page: Path, to_run: list[Block], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -38,6 +38,7 @@ def test_help_is_the_default_and_lists_every_target() -> None:
     assert listed == TARGETS == set(phony[1].split())
 
 
+@pytest.mark.slow
 def test_an_unknown_bench_is_a_usage_error_that_lists_the_known_ones() -> None:
     for arguments in (["NAME=nonsense"], []):
         done = _make("bench", *arguments)
@@ -46,6 +47,7 @@ def test_an_unknown_bench_is_a_usage_error_that_lists_the_known_ones() -> None:
         assert "startup" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_unknown_size_is_a_usage_error_that_lists_the_known_ones() -> None:
     done = _make("bench", "NAME=startup", "ARGS=--size nonsense")
     assert (done.returncode, done.stdout) == (2, "")

@@ -158,7 +158,11 @@ class _Life:
         if begin > self._now:
             self.stretches.append(Stretch(self._now, self._soc, plugged=True))
         power = vehicle.ac_kw[self._place] * self._rng.uniform(0.95, 1.0)
-        self._charge(begin, until, power=power, limit=vehicle.limit_pct, efficiency=vehicle.efficiency)
+        charging = self._charging(begin, power=power, limit=vehicle.limit_pct, efficiency=vehicle.efficiency)
+        full_at_once = observe([charging], np.array([begin + _SHORTEST_MIN])).power_kw[0] == 0.0
+        if full_at_once and until - begin > _SHORTEST_MIN:  # not topped up: no sample would see the power
+            charging = Stretch(begin, self._soc, plugged=True)
+        self._charge(charging, until)
 
     def _timer_after(self, begin: float, timer_h: float) -> float:
         """When delayed charging may start: at once in the night, else at the timer's hour."""
@@ -167,23 +171,22 @@ class _Life:
         asleep = hour >= timer_h or hour < _CHEAP_UNTIL_H
         return begin if asleep else begin + (timer_h - hour) * 60.0
 
-    def _charge(self, begin: float, until: float, *, power: float, limit: float, efficiency: float) -> None:
-        """Charge from ``begin`` and stay on the plug until ``until``."""
+    def _charging(self, begin: float, *, power: float, limit: float, efficiency: float) -> Stretch:
         capacity = self._vehicle.capacity_kwh
-        rate = battery.rate_pct_per_min(power, capacity_kwh=capacity, efficiency=efficiency)
-        knee = battery.knee_pct(power, capacity_kwh=capacity)
-        self.stretches.append(
-            Stretch(
-                begin,
-                self._soc,
-                plugged=True,
-                power_kw=power,
-                rate_pct_per_min=rate,
-                knee_pct=knee,
-                limit_pct=limit,
-            )
+        return Stretch(
+            begin,
+            self._soc,
+            plugged=True,
+            power_kw=power,
+            rate_pct_per_min=battery.rate_pct_per_min(power, capacity_kwh=capacity, efficiency=efficiency),
+            knee_pct=battery.knee_pct(power, capacity_kwh=capacity),
+            limit_pct=limit,
         )
-        self._soc = float(observe(self.stretches[-1:], np.array([until])).soc_pct[0])
+
+    def _charge(self, charging: Stretch, until: float) -> None:
+        """Charge, and stay on the plug until ``until``."""
+        self.stretches.append(charging)
+        self._soc = float(observe([charging], np.array([until])).soc_pct[0])
         self._now = until
 
     def _idle(self, until: float) -> None:
@@ -232,7 +235,8 @@ class _Life:
         knee = battery.knee_pct(power, capacity_kwh=vehicle.capacity_kwh)
         minutes = battery.minutes_to(target, start_pct=self._soc, rate=rate, knee=knee) + rng.uniform(0.5, 4.0)
         minutes = max(_SHORTEST_MIN, minutes)
-        self._charge(self._now, self._now + minutes, power=power, limit=target, efficiency=cal.DC_EFFICIENCY)
+        charging = self._charging(self._now, power=power, limit=target, efficiency=cal.DC_EFFICIENCY)
+        self._charge(charging, self._now + minutes)
 
     def _draw_dc_threshold(self) -> float:
         return cal.draw(cal.DC_ARRIVAL_SOC_PCT, self._rng)

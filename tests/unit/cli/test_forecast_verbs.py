@@ -104,6 +104,7 @@ def test_errors_say_what_to_do(words: list[str], error: type[Exception], says: s
     assert not Path("m2").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_a_model_without_horizon_says_so() -> None:
     _run("train", "--no-horizon", "--threads", "1", "--models", "short")

@@ -152,6 +152,7 @@ def test_the_future_changes_no_input_of_a_model() -> None:
         np.testing.assert_array_equal(whole.matrix(known, lead), past.matrix(np.arange(past.rows), lead))
 
 
+@pytest.mark.slow
 def test_a_model_trained_with_the_future_shuffled_is_the_same(fleet: Panel) -> None:
     split = by_time(fleet, test_share=0.3, unseen_share=0.0)
     after = fleet.timestamp_us >= split.cut_us
