@@ -42,8 +42,8 @@ class SiteSettings(_Section):
     """As shown on the page and in reports."""
     time_zone: TimeZone = "UTC"
     """IANA name; local hours and days of the week are taken in it."""
-    limit_kw: float = Field(default=150.0, gt=0, le=1_000_000)
-    """Most that may be drawn from the grid, kW."""
+    limit_kw: float | None = Field(default=None, gt=0, le=1_000_000)
+    """Most that may be drawn from the grid, kW; left out, the demo takes 60 % of the uncontrolled peak."""
     pv_peak_kw: float = Field(default=0.0, ge=0, le=1_000_000)
     """Rating of the PV array, kW; 0 = none."""
 

@@ -121,7 +121,7 @@ def _work(shown: Shown, settings: Settings, terms: _Terms, threads: int, console
         terms=showcase.terms(
             tariff=terms.tariff,
             time_zone=shown.time_zone,
-            limit_kw=terms.limit_kw,
+            limit_kw=terms.limit_kw or settings.site.limit_kw,
             pv_kw=default_pv if terms.pv_kw is None else terms.pv_kw,
         ),
         alarms_per_station_week=settings.detect.alarms_per_station_week,
