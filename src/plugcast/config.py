@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from plugcast.errors import ConfigError
+from plugcast.handwritten import read_bytes
 
 ENV_PREFIX = "PLUGCAST__"
 DEFAULT_FILE = "plugcast.toml"
@@ -125,7 +126,7 @@ def _read_file(path: Path, *, required: bool = True) -> dict[str, Any]:
             raise ConfigError(f"Settings file {path} was not found. Create it, or leave --config out for the defaults.")
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_bytes(path, what="Settings file").decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"Settings file {path} is not valid TOML: {error}") from error
 

@@ -13,6 +13,7 @@ import msgspec
 
 from plugcast.domain.site import Tariff, TariffPeriod, TariffSeason
 from plugcast.errors import InputError, UnreadableInputError
+from plugcast.handwritten import read_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,13 +62,7 @@ class JsonTariff:
             UnreadableInputError: The file is missing or not of this kind.
             InputError: Its numbers contradict each other.
         """
-        try:
-            content = self.path.read_bytes()
-        except OSError as error:
-            raise UnreadableInputError(
-                f"Tariff {self.path} cannot be read: {error.strerror}. Check the path."
-            ) from error
-        return parse_tariff(content, source=str(self.path), time_zone=self.time_zone)
+        return parse_tariff(read_bytes(self.path, what="Tariff"), source=str(self.path), time_zone=self.time_zone)
 
 
 def builtin_tariff() -> Tariff:

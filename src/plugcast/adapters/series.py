@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from math import isfinite
@@ -13,6 +12,7 @@ import numpy as np
 
 from plugcast.domain.rejected import RAW_LIMIT, Rejected, RejectReason
 from plugcast.errors import InputError, MissingColumnsError, NoUsableRowsError, UnreadableInputError
+from plugcast.handwritten import read_csv_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -143,15 +143,7 @@ def _table(path: Path) -> tuple[list[str], Iterable[Sequence[object]]]:
         except (OSError, pl.exceptions.PolarsError) as error:
             raise UnreadableInputError(f"{path} cannot be read as Parquet: {error}") from error
         return frame.columns, frame.iter_rows()
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableInputError(
-            f"{path} cannot be read as CSV: {error}. Check the path and the encoding."
-        ) from error
-    if not lines:
-        raise UnreadableInputError(f"{path} is empty; wanted a header and rows.")
+    lines = read_csv_rows(path, what="Series")
     return [name.strip() for name in lines[0]], lines[1:]
 
 

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from plugcast.domain.site import Connector, CurrentType, Evse, Site, Station
-from plugcast.errors import ConfigError, UnreadableInputError
+from plugcast.errors import ConfigError
+from plugcast.handwritten import read_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,11 +60,7 @@ def read_site(path: Path) -> SiteFile:
         ConfigError: It is malformed, or a value is out of its range; the message names it.
     """
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UnreadableInputError(f"Site file {path} cannot be read: {error.strerror}. Check the path.") from error
-    try:
-        read = msgspec.toml.decode(content, type=_File)
+        read = msgspec.toml.decode(read_bytes(path, what="Site file"), type=_File)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise ConfigError(
             f"Site file {path}: {error}. It needs site_id, time_zone and limit_kw; it may have pv_peak_kw, "

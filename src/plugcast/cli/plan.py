@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +15,8 @@ import typer
 from plugcast.cli.inputs import JsonOption  # noqa: TC001 - typer reads it at run time
 from plugcast.cli.output import emit_json, err
 from plugcast.cli.plan_report import Prices, Report, document, show
-from plugcast.errors import NoUsableRowsError, UnreadableInputError
+from plugcast.errors import NoUsableRowsError
+from plugcast.handwritten import read_csv_rows
 
 if TYPE_CHECKING:
     from plugcast.adapters.series import Series
@@ -187,15 +187,7 @@ def _prices(wish: _Wish, where: SiteFile | None) -> Prices:
 def _read_needs(path: Path, zone: str, max_power: float | None) -> NeedsRead:
     from plugcast.schedule.needs import needs_from_rows
 
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableInputError(
-            f"{path} cannot be read as CSV: {error}. Check the path and the encoding."
-        ) from error
-    if not rows:
-        raise UnreadableInputError(f"{path} is empty; wanted a header and one row a car.")
+    rows = read_csv_rows(path, what="Needs")
     read = needs_from_rows(rows[0], rows[1:], source=path.name, time_zone=zone, max_power_kw=max_power)
     if not read.needs:
         first = f" The first: row {read.rejected[0].row}: {read.rejected[0].detail}." if read.rejected else ""

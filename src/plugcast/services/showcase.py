@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from plugcast.adapters.memory import MemoryArtifactStore
 from plugcast.adapters.prices import JsonTariff, builtin_tariff
 from plugcast.errors import NoUsableRowsError
 from plugcast.features.occupancy import sessions_of
+from plugcast.features.spec import FeatureSpec
 from plugcast.ports import SessionsRead
 from plugcast.schemas import USER_INPUTS, empty
 from plugcast.services import training
@@ -79,7 +82,8 @@ def own_telemetry(path: Path, settings: Settings, *, now: datetime, threads: int
     read = open_telemetry(path, now=now, time_zone=settings.site.time_zone).read()
     require_rows(read, source=path.name)
     report = training.train(read, MemoryArtifactStore(), settings, source=path.name, now=now, threads=threads, say=say)
-    sessions = sessions_of(read.samples, site_id=settings.site.name, time_zone=settings.site.time_zone)
+    spec = FeatureSpec(time_zone=settings.site.time_zone, gap_limit_min=settings.features.gap_limit_min)
+    sessions = sessions_of(read.samples, spec, site_id=settings.site.name)
     if sessions.is_empty():
         raise NoUsableRowsError(f"{path.name}: no vehicle was ever plugged in; there is nothing to plan.")
     return Shown(
@@ -95,4 +99,6 @@ def own_telemetry(path: Path, settings: Settings, *, now: datetime, threads: int
 def terms(*, tariff: Path | None, time_zone: str, limit_kw: float | None, pv_kw: float) -> SiteTerms:
     """Tariff, limit and PV of the site; no tariff takes the built-in example."""
     sheet = builtin_tariff() if tariff is None else JsonTariff(path=tariff, time_zone=time_zone).tariff()
+    if tariff is None:  # the example's hours are those of the site's own clock
+        sheet = msgspec.structs.replace(sheet, time_zone=time_zone)
     return SiteTerms(tariff=sheet, limit_kw=limit_kw, pv_peak_kw=pv_kw)

@@ -4,11 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plugcast import schemas
-from plugcast.features.occupancy import plug_states, sessions_of
+from plugcast.features.occupancy import AC_EFFICIENCY, plug_states, sessions_of
+from plugcast.features.spec import FeatureSpec
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 END = START + timedelta(days=2)
@@ -32,6 +34,7 @@ def _sessions(stays: list[tuple[str, float, float | None]]) -> pl.DataFrame:
         st.tuples(st.sampled_from("ab"), st.floats(0, 60), st.one_of(st.none(), st.floats(0.01, 30))),
         min_size=1,
         max_size=12,
+        unique_by=lambda stay: round(stay[1], 3),
     )
 )
 def test_a_station_is_taken_exactly_while_some_car_stays(stays: list[tuple[str, float, float | None]]) -> None:
@@ -40,7 +43,14 @@ def test_a_station_is_taken_exactly_while_some_car_stays(stays: list[tuple[str, 
     assert schemas.conform(states, schemas.TELEMETRY).equals(states)
     for station, at, taken in states.select("asset_id", "timestamp", "is_plugged_in").iter_rows():
         mine = [row for row in sessions.iter_rows(named=True) if row["station_id"] == station]
-        assert taken == any(r["arrival_at"] <= at < (r["departure_at"] or END) for r in mine), (station, at)
+        later = [r["arrival_at"] for r in mine]
+
+        def end(r: dict[str, datetime | None], later: list[datetime] = later) -> datetime:
+            if r["departure_at"] is not None:
+                return r["departure_at"]
+            return min((a for a in later if a > r["arrival_at"]), default=END)
+
+        assert taken == any(r["arrival_at"] <= at < end(r) for r in mine), (station, at)
         assert min(r["arrival_at"] for r in mine) <= at
 
 
@@ -60,22 +70,43 @@ def test_sessions_of_telemetry_are_its_plugged_runs() -> None:
         },
         schema=dict(schemas.TELEMETRY),
     )
-    found = sessions_of(samples, site_id="home", time_zone="UTC")
+    found = sessions_of(samples, FeatureSpec(), site_id="home")
     spans = [
         ((a - START).total_seconds() / 60, None if d is None else (d - START).total_seconds() / 60)
         for a, d in found.select("arrival_at", "departure_at").iter_rows()
     ]
     # the lone sample before the silence shows no stay; the one after it runs until the car is seen unplugged
     assert spans == [(5.0, 20.0), (700.0, 710.0)]
-    assert found["energy_delivered_kwh"].to_list() == [3.0, 0.0]
+    assert found["energy_delivered_kwh"].to_list() == pytest.approx([3.0 / AC_EFFICIENCY, 0.0])
     assert found["done_charging_at"].to_list() == [START + timedelta(minutes=10), None]
+    assert found["available_at"].to_list() == [START + timedelta(minutes=20), START + timedelta(minutes=710)]
     assert found["user_id"].to_list() == ["car", "car"]
 
 
 def test_plug_states_give_their_sessions_back() -> None:
     sessions = _sessions([("a", 1.0, 2.0), ("a", 5.0, 1.5), ("b", 0.5, None)])
     states = plug_states(sessions, START, END)
-    again = sessions_of(states, site_id="x", time_zone="UTC").sort("station_id", "arrival_at")
+    again = sessions_of(states, FeatureSpec(), site_id="x").sort("station_id", "arrival_at")
     assert again.select("station_id", "arrival_at", "departure_at").equals(
         sessions.select("station_id", "arrival_at", "departure_at")
     )
+
+
+def test_a_visit_cut_by_a_silence_is_known_only_afterwards_and_a_running_one_has_no_end() -> None:
+    minutes = [0, 5, 10, 600, 605]
+    samples = pl.DataFrame(
+        {
+            "asset_id": ["car"] * 5,
+            "timestamp": [START + timedelta(minutes=m) for m in minutes],
+            "soc": [50.0, 51.0, 52.0, 60.0, 61.0],
+            "is_plugged_in": [True] * 5,
+            "power_kw": [7.0] * 5,
+            "capacity_kwh": [60.0] * 5,
+            "available_at": [START + timedelta(minutes=m) for m in minutes],
+        },
+        schema=dict(schemas.TELEMETRY),
+    )
+    found = sessions_of(samples, FeatureSpec(), site_id="home")
+    assert found["departure_at"].to_list() == [START + timedelta(minutes=10), None]
+    assert found["available_at"].to_list() == [START + timedelta(minutes=600), START + timedelta(minutes=600)]
+    assert found["done_charging_at"].to_list() == [None, None]
