@@ -32,9 +32,7 @@ class SiteFile:
 class _StationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     station_id: str
     max_power_kw: float
-    min_power_kw: float = 0.0
     current_type: CurrentType = CurrentType.AC
-    circuit_id: str | None = None
 
 
 class _TariffEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +44,6 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     site_id: str
     time_zone: str
     limit_kw: float
-    pv_peak_kw: float = 0.0
     base_load_kw: float = 0.0
     tariff: _TariffEntry = _TariffEntry()
     stations: list[_StationEntry] = []
@@ -63,7 +60,7 @@ def read_site(path: Path) -> SiteFile:
         read = msgspec.toml.decode(read_bytes(path, what="Site file"), type=_File)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise ConfigError(
-            f"Site file {path}: {error}. It needs site_id, time_zone and limit_kw; it may have pv_peak_kw, "
+            f"Site file {path}: {error}. It needs site_id, time_zone and limit_kw; it may have "
             "base_load_kw, [tariff] file and feed_in_per_kwh, and [[stations]] with station_id and max_power_kw."
         ) from error
     _check(read, path)
@@ -72,7 +69,6 @@ def read_site(path: Path) -> SiteFile:
             site_id=read.site_id,
             time_zone=read.time_zone,
             limit_kw=read.limit_kw,
-            pv_peak_kw=read.pv_peak_kw,
             stations=tuple(_station(entry) for entry in read.stations),
         ),
         tariff_path=path.parent / read.tariff.file if read.tariff.file else None,
@@ -82,12 +78,11 @@ def read_site(path: Path) -> SiteFile:
 
 
 def _station(entry: _StationEntry) -> Station:
-    connector = Connector(connector_id=1, max_power_kw=entry.max_power_kw, min_power_kw=entry.min_power_kw)
+    connector = Connector(connector_id=1, max_power_kw=entry.max_power_kw)
     return Station(
         station_id=entry.station_id,
         current_type=entry.current_type,
         evses=(Evse(evse_id=1, connectors=(connector,)),),
-        circuit_id=entry.circuit_id,
     )
 
 
@@ -96,10 +91,9 @@ def _check(read: _File, path: Path) -> None:
         ZoneInfo(read.time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ConfigError(f"Site file {path}: {read.time_zone!r} is not a time zone; write one like 'UTC'.") from error
-    numbers = {"limit_kw": read.limit_kw, "pv_peak_kw": read.pv_peak_kw, "base_load_kw": read.base_load_kw}
+    numbers = {"limit_kw": read.limit_kw, "base_load_kw": read.base_load_kw}
     for entry in read.stations:
         numbers[f"max_power_kw of station {entry.station_id!r}"] = entry.max_power_kw
-        numbers[f"min_power_kw of station {entry.station_id!r}"] = entry.min_power_kw
     for name, value in numbers.items():
         if not (isfinite(value) and value >= 0):
             raise ConfigError(f"Site file {path}: {name} is {value}; wanted a number that is not negative.")

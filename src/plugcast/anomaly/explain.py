@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from plugcast.features.sessions import SessionFeatures
 
+LONG_IDLE_H: Final = 1.0
+"""A full car that stands for less has not overstayed."""
 MOST_REASONS: Final = 3
 LEAST_SHARE: Final = 0.05
 """Topics below this share of the score are not worth a sentence."""
@@ -119,7 +121,7 @@ def _power(row: SessionFeatures) -> _Said:
     said = _against(f"took {row.mean_kw:.1f} kW {span}", row, "mean_kw", "kW")
     if not known and row.station_done_share > 0.5:  # noqa: PLR2004 - a station that usually reports it
         return said._replace(cause=Cause.NEVER_DONE)  # power over a stay says little against power while charging
-    return said._replace(cause=Cause.DERATING if said.value < said.norm else Cause.OVER_RATING)
+    return said._replace(cause=Cause.DERATING if said.value < said.norm else Cause.UNUSUAL_USE)
 
 
 def _energy(row: SessionFeatures) -> _Said:
@@ -134,7 +136,8 @@ def _request(row: SessionFeatures) -> _Said:
         if math.isfinite(row.fulfilment)
         else "no energy was requested"
     )
-    return _Said(text, row.energy_kwh, row.requested_kwh, Cause.UNUSUAL_ENERGY)
+    cause = Cause.UNUSUAL_ENERGY if math.isfinite(row.fulfilment) else Cause.UNUSUAL_USE
+    return _Said(text, row.energy_kwh, row.requested_kwh, cause)
 
 
 def _stay(row: SessionFeatures) -> _Said:
@@ -146,7 +149,8 @@ def _idle(row: SessionFeatures) -> _Said:
     if not math.isfinite(row.idle_h):
         return _done(row)
     text = f"stood full for {row.idle_h:.1f} h, {row.idle_frac:.0%} of the stay"
-    return _Said(text, row.idle_h, math.nan, Cause.OVERSTAY)
+    long = row.idle_h > LONG_IDLE_H and row.idle_frac > 0.5  # noqa: PLR2004 - more than half the stay
+    return _Said(text, row.idle_h, math.nan, Cause.OVERSTAY if long else Cause.UNUSUAL_USE)
 
 
 def _departure(row: SessionFeatures) -> _Said:
@@ -161,7 +165,8 @@ def _done(row: SessionFeatures) -> _Said:
     share = row.station_done_share
     norm = f"; this station reports it in {share:.0%} of sessions" if math.isfinite(share) else ""
     said = "an end of charging was reported" if row.done_missing == 0 else "no end of charging was reported"
-    return _Said(said + norm, row.done_missing, 1.0 - share, Cause.NEVER_DONE)
+    cause = Cause.NEVER_DONE if row.done_missing == 1 else Cause.UNUSUAL_USE
+    return _Said(said + norm, row.done_missing, 1.0 - share, cause)
 
 
 def _time(row: SessionFeatures) -> _Said:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -133,7 +133,8 @@ def _run(sessions: Path, wish: _Wish, policy: str) -> Report:
     where = read_site(wish.site) if wish.site is not None else None
     prices = _prices(wish, where)
     zone = wish.time_zone or (where.site.time_zone if where else prices.time_zone)
-    read = _read_needs(sessions, _known_zone(zone), wish.max_power_kw)
+    stations = {station.station_id: station.max_power_kw for station in where.site.stations} if where else {}
+    read = _read_needs(sessions, _known_zone(zone), wish.max_power_kw, stations)
     begin, slots = _span(read.needs, wish, zone)
     window, notes = _window(begin, slots, prices=prices, wish=wish, where=where, zone=zone)
     cars = [need for need in read.needs if need.arrival_at < window.end_at and need.departure_at > begin]
@@ -184,11 +185,13 @@ def _prices(wish: _Wish, where: SiteFile | None) -> Prices:
     return Prices(name=path.name, currency="", time_zone=zone or "UTC", series=series)
 
 
-def _read_needs(path: Path, zone: str, max_power: float | None) -> NeedsRead:
+def _read_needs(path: Path, zone: str, max_power: float | None, stations: dict[str, float]) -> NeedsRead:
     from plugcast.schedule.needs import needs_from_rows
 
     rows = read_csv_rows(path, what="Needs")
-    read = needs_from_rows(rows[0], rows[1:], source=path.name, time_zone=zone, max_power_kw=max_power)
+    read = needs_from_rows(
+        rows[0], rows[1:], source=path.name, time_zone=zone, max_power_kw=max_power, station_kw=stations
+    )
     if not read.needs:
         first = f" The first: row {read.rejected[0].row}: {read.rejected[0].detail}." if read.rejected else ""
         raise NoUsableRowsError(f"{path} has no usable car; {len(read.rejected)} rows were rejected.{first}")
@@ -210,7 +213,7 @@ def _span(needs: tuple[VehicleNeed, ...], wish: _Wish, zone: str) -> tuple[datet
             raise typer.BadParameter(
                 f"wanted a time like 2019-03-04T06:00, found {start!r}", param_hint="--start"
             ) from error
-        begin = begin if begin.tzinfo is not None else begin.replace(tzinfo=ZoneInfo(zone))
+        begin = (begin if begin.tzinfo is not None else begin.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
     if hours is None:
         last = max(need.departure_at for need in needs)
         hours = min(max((last - begin).total_seconds() / 3600.0, 0.25), LONGEST_H)

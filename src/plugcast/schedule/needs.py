@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
@@ -54,13 +54,22 @@ def needs_from_rows(
     source: str,
     time_zone: str = "UTC",
     max_power_kw: float | None = None,
+    station_kw: Mapping[str, float] | None = None,
 ) -> NeedsRead:
-    """One need a row; times without an offset are local to ``time_zone``, ``max_power_kw`` fills that column.
+    """One need a row.
+
+    Args:
+        header: Column names, any of ``ALIASES``.
+        rows: One car each.
+        source: Name of the table, for messages.
+        time_zone: Of times without an offset; one that the clock skips or passes twice is rejected.
+        max_power_kw: Fills that column.
+        station_kw: What stations can deliver at most; caps the cars there, and fills the column too.
 
     Raises:
         MissingColumnsError: A column of ``ALIASES`` is missing.
     """
-    place = _columns(header, source, has_power=max_power_kw is not None)
+    place = _columns(header, source, has_power=max_power_kw is not None or bool(station_kw))
     zone = ZoneInfo(time_zone)
     found: dict[str, VehicleNeed] = {}
     rejected: list[Rejected] = []
@@ -70,7 +79,7 @@ def needs_from_rows(
             continue
         cells = {name: row[index].strip() if index < len(row) else "" for name, index in place.items()}
         try:
-            need = _need(cells, zone, max_power_kw)
+            need = _need(cells, zone, max_power_kw, station_kw or {})
             _same_as_before(need, found.get(need.session_id))
         except _BadRowError as bad:
             raw = ",".join(row)[:RAW_LIMIT]
@@ -105,7 +114,9 @@ EXAMPLE: Final = (
 """A header and one row."""
 
 
-def _need(cells: Mapping[str, str], zone: ZoneInfo, max_power_kw: float | None) -> VehicleNeed:
+def _need(
+    cells: Mapping[str, str], zone: ZoneInfo, max_power_kw: float | None, station_kw: Mapping[str, float]
+) -> VehicleNeed:
     for name in ("session_id", "station_id", "arrival", "departure", "energy_kwh"):
         if not cells[name]:
             raise _BadRowError(RejectReason.MISSING_VALUE, f"{name} is empty")
@@ -113,8 +124,9 @@ def _need(cells: Mapping[str, str], zone: ZoneInfo, max_power_kw: float | None) 
     if departure <= arrival:
         detail = f"departure {cells['departure']} is not after arrival {cells['arrival']}"
         raise _BadRowError(RejectReason.END_BEFORE_START, detail)
-    power = cells.get("max_power_kw", "")
-    if not power and max_power_kw is None:
+    power, station = cells.get("max_power_kw", ""), station_kw.get(cells["station_id"])
+    told = _number("max_power_kw", power, MAX_POWER_KW) if power else max_power_kw
+    if told is None and station is None:
         raise _BadRowError(RejectReason.MISSING_VALUE, "max_power_kw is empty")
     value = cells.get("value_per_kwh", "")
     return VehicleNeed(
@@ -123,7 +135,7 @@ def _need(cells: Mapping[str, str], zone: ZoneInfo, max_power_kw: float | None) 
         arrival_at=arrival,
         departure_at=departure,
         energy_needed_kwh=_number("energy_kwh", cells["energy_kwh"], MAX_SESSION_ENERGY_KWH),
-        max_power_kw=_number("max_power_kw", power, MAX_POWER_KW) if power else float(max_power_kw or 0.0),
+        max_power_kw=min(limit for limit in (told, station) if limit is not None),
         value_per_kwh=_number("value_per_kwh", value, 1e6) if value else None,
     )
 
@@ -139,7 +151,15 @@ def _instant(text: str, zone: ZoneInfo) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise _BadRowError(RejectReason.BAD_TIME, f"wanted a time like 2019-03-04T08:00:00, found {text!r}") from None
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
+    if moment.tzinfo is None:
+        first, second = (moment.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+        if first.astimezone(zone).replace(tzinfo=None) != moment:
+            raise _BadRowError(RejectReason.BAD_TIME, f"{text} does not exist in {zone.key}: the clock skips it")
+        if first != second:
+            detail = f"{text} comes twice in {zone.key}: write its offset"
+            raise _BadRowError(RejectReason.AMBIGUOUS_TIME, detail)
+        moment = first
+    moment = moment.astimezone(UTC)
     if not EARLIEST_AT <= moment <= LATEST_AT:
         raise _BadRowError(RejectReason.TIME_OUT_OF_RANGE, f"{text} is not between 2005 and 2100")
     return moment

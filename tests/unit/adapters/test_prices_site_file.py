@@ -14,7 +14,6 @@ GOOD = """
 site_id = "depot"
 time_zone = "Europe/Oslo"
 limit_kw = 60
-pv_peak_kw = 20.5
 base_load_kw = 3
 [tariff]
 file = "night.json"
@@ -22,7 +21,6 @@ feed_in_per_kwh = 0.04
 [[stations]]
 station_id = "A1"
 max_power_kw = 11
-min_power_kw = 1.38
 """
 
 
@@ -34,7 +32,7 @@ def _file(tmp_path: Path, text: str) -> Path:
 
 def test_a_site_file_says_where_limit_tariff_and_stations_are(tmp_path: Path) -> None:
     read = read_site(_file(tmp_path, GOOD))
-    assert (read.site.site_id, read.site.limit_kw, read.site.pv_peak_kw) == ("depot", 60.0, 20.5)
+    assert (read.site.site_id, read.site.limit_kw) == ("depot", 60.0)
     assert read.tariff_path == tmp_path / "night.json"
     assert (read.feed_in_per_kwh, read.base_load_kw) == (0.04, 3.0)
     assert read.site.stations[0].max_power_kw == 11.0
