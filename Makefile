@@ -6,7 +6,7 @@
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-demo: ## Watch a generated site: forecasts, plan and findings on a live page
+demo: ## Watch a real month of charging: forecasts, plan and findings on a live page
 	@scripts/setup base >&2
 	@.venv/bin/plugcast demo $(ARGS)
 

@@ -1,7 +1,7 @@
 """Where Plugcast meets the world: every input and output is one of these small protocols.
 
-Each states what it delivers, in which order, and whether doing it twice does harm. Adapters implement them,
-``services.wiring`` chooses among them, and one contract test per port runs against every implementation.
+Each states what it delivers, in which order, and whether doing it twice does harm. Adapters implement them, services
+choose among them, and one contract test per port runs against its implementations.
 """
 
 from __future__ import annotations

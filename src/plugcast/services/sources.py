@@ -121,6 +121,11 @@ def open_sessions(
     if _is_json(path) or set(column_names(path)) >= _ACN_COLUMNS:
         from plugcast.adapters.acn.files import AcnFile  # noqa: PLC0415 - tables need none of it
 
+        if columns or date_order or station_id:
+            raise InputError(
+                f"{path.name} is ACN-Data, whose columns, dates and stations are fixed. Leave out --column, "
+                "--date-order and --asset-id."
+            )
         return AcnFile(path, now=now)
     return SessionsFile(
         path,
