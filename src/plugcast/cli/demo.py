@@ -42,7 +42,7 @@ def demo(
     ] = None,
     pv: Annotated[
         float | None,
-        typer.Option("--pv-kw", min=0.0, help="PV array, kW, under a modelled clear sky. [default: 30; 0 for your own]"),
+        typer.Option("--pv-kw", min=0.0, help="PV array under a modelled clear sky, kW. [default: 30; your own: 0]"),
     ] = None,
     speed: Annotated[float, typer.Option("--speed", min=0.1, max=1440.0, help="Replay, minutes a second.")] = 15.0,
     serve: Annotated[bool, typer.Option(help="Serve the live page until stopped.")] = True,
