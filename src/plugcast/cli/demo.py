@@ -149,7 +149,7 @@ def summary(report: dict[str, Any]) -> Table:
         )
     table.add_row(
         "cost, plan / uncontrolled",
-        f"{plan['cost']:,.2f} / {free['cost']:,.2f} ({report['plan']['saved_share']:.0%} less)",
+        f"{plan['cost']:,.2f} / {free['cost']:,.2f} ({report['plan']['saved_per_kwh_share']:.0%} less per kWh)",
     )
     table.add_row(
         "peak kW, plan / uncontrolled",

@@ -84,6 +84,7 @@ class ForecastSeries(msgspec.Struct, frozen=True, kw_only=True):
     valid_at: list[int]
     low: list[float]
     median: list[float]
+    """The expected number: the sum of the stations' probabilities."""
     high: list[float]
     actual: list[float | None]
     """Known up to the replay's present; None after it."""

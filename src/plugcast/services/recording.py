@@ -25,7 +25,7 @@ class Visit:
     arrival_us: int
     departure_us: int
     departure_expected_us: int | None
-    """Forecast at plug-in that the plan goes by; None for a car that came before the replay."""
+    """Median forecast at plug-in; None for a car that came before the replay."""
     energy_expected_kwh: float | None
     first_slot: int
     """Slot of the recording in which ``power_kw`` begins."""

@@ -20,7 +20,7 @@ from plugcast.simulate.pv import clear_sky_kw
 from plugcast.simulate.site import Car, Expectation, run_closed_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from plugcast.domain.site import Tariff
     from plugcast.services.period import Period
@@ -31,9 +31,11 @@ FASTER_THAN_SITE: Final = 1.15
 """A station that delivered this much more than the site's rating has a rating of its own (a DC charger)."""
 TELLING_STAY_H: Final = (0.5, 2.0)
 """Of a shorter stay the times are too coarse to divide by; in a longer one the car was full long before it left."""
+RECORDS_TO_TRUST: Final = 3
 CAUTIOUS_STAY: Final = stays.LEVELS.index(0.1)
 CAUTIOUS_ENERGY: Final = stays.LEVELS.index(0.75)
 """Plans trust that nine cars in ten stay longer, and that three in four need less, than planned for."""
+MEDIAN: Final = stays.LEVELS.index(0.5)
 UNKNOWN_STAY_H: Final = 4.0
 UNKNOWN_ENERGY_KWH: Final = 10.0
 LIMIT_SHARE: Final = 0.6
@@ -60,6 +62,7 @@ class Steered:
     window: SiteWindow
     cars: tuple[Car, ...]
     expected: tuple[Expectation, ...]
+    """Medians at plug-in, as shown to people; the plan itself goes by the cautious quantiles."""
     plan: LoopResult
     uncontrolled: LoopResult
     ahead_kw: np.ndarray
@@ -95,7 +98,9 @@ def steer(
         car.session_id: stays.expect(past, micros(car.arrival_at), users.get(user_of[car.session_id], -1), spec)
         for car in cars
     }
-    expected = {car.session_id: _expectation(car, forecasts[car.session_id]) for car in cars}
+    expected = {
+        car.session_id: _expectation(car, forecasts[car.session_id], CAUTIOUS_STAY, CAUTIOUS_ENERGY) for car in cars
+    }
     ahead = np.full((period.replay_slots, HORIZON_SLOTS), np.nan)
 
     def remember(slot: int, planned_kw: np.ndarray) -> None:
@@ -103,21 +108,19 @@ def steer(
         if on_slot is not None:
             on_slot(slot)
 
-    def run(policy: Policy, on_plan: Callable[[int, np.ndarray], None] | None) -> LoopResult:
-        return run_closed_loop(
-            cars,
-            lambda car, _now: expected[car.session_id],
-            window,
-            RecedingHorizon(policy=policy),
-            slots=period.replay_slots,
-            on_plan=on_plan,
-        )
-
-    plan, uncontrolled = run(Policy.LP, remember), run(Policy.UNCONTROLLED, None)
+    plan = run_closed_loop(
+        cars,
+        lambda car, _now: expected[car.session_id],
+        window,
+        RecedingHorizon(policy=Policy.LP),
+        slots=period.replay_slots,
+        on_plan=remember,
+    )
+    uncontrolled = charge_on_arrival(cars, window, slots=period.replay_slots)
     return Steered(
         window=window,
         cars=tuple(cars),
-        expected=tuple(expected[car.session_id] for car in cars),
+        expected=tuple(_expectation(car, forecasts[car.session_id], MEDIAN, MEDIAN) for car in cars),
         plan=plan,
         uncontrolled=uncontrolled,
         ahead_kw=ahead,
@@ -127,7 +130,7 @@ def steer(
             "uncontrolled": _outcome(uncontrolled),
             "cars": len(cars),
             "limit_kw": float(window.limit_kw[0]),
-            "saved_share": 1 - plan.cost.total / uncontrolled.cost.total if uncontrolled.cost.total > 0 else 0.0,
+            "saved_per_kwh_share": _saved(plan, uncontrolled),
             "stays": _stay_scores(cars, forecasts, past, period),
             "plan_cpu_ms_per_step": float(plan.cpu_s.mean() * 1000),
         },
@@ -147,8 +150,12 @@ def ratings(sessions: pl.DataFrame) -> dict[str, float]:
     )
     common = seen["_kw"].quantile(0.98) if seen.height else None
     site_kw = _standard(STANDARD_RATINGS_KW[1] if common is None else common)
-    third = seen.group_by("station_id").agg(pl.col("_kw").top_k(3).min()).filter(pl.len().over("station_id") > 0)
-    own = {station: kw for station, kw in third.iter_rows() if kw > site_kw * FASTER_THAN_SITE}
+    third = (
+        seen.group_by("station_id")
+        .agg(pl.col("_kw").top_k(RECORDS_TO_TRUST).min(), pl.len())
+        .filter(pl.col("len") >= RECORDS_TO_TRUST)
+    )
+    own = {station: kw for station, kw, _ in third.iter_rows() if kw > site_kw * FASTER_THAN_SITE}
     stations = sessions["station_id"].unique().to_list()
     return {station: _standard(own[station]) if station in own else site_kw for station in stations} | {"": site_kw}
 
@@ -175,8 +182,8 @@ def _cars(sessions: pl.DataFrame, start_at: datetime, end_at: datetime, rating: 
     ]
 
 
-def _expectation(car: Car, forecast: stays.StayForecast) -> Expectation:
-    stay, energy = float(forecast.stay_h[CAUTIOUS_STAY]), float(forecast.energy_kwh[CAUTIOUS_ENERGY])
+def _expectation(car: Car, forecast: stays.StayForecast, stay_level: int, energy_level: int) -> Expectation:
+    stay, energy = float(forecast.stay_h[stay_level]), float(forecast.energy_kwh[energy_level])
     return Expectation(
         departure_at=car.arrival_at + timedelta(hours=UNKNOWN_STAY_H if np.isnan(stay) else max(stay, 0.25)),
         energy_kwh=UNKNOWN_ENERGY_KWH if np.isnan(energy) else energy,
@@ -209,10 +216,21 @@ def _default_limit(sessions: pl.DataFrame, period: Period, time_zone: str, ratin
     slots = int((period.cut_at - start) / timedelta(minutes=SLOT_MIN))
     cars = _cars(sessions, start, period.cut_at, rating)
     free = site_window(start_at=start, price_per_kwh=np.zeros(slots), limit_kw=np.inf, time_zone=time_zone)
-    nothing = Expectation(departure_at=period.cut_at, energy_kwh=0.0)
-    before = run_closed_loop(cars, lambda _car, _now: nothing, free, RecedingHorizon(policy=Policy.UNCONTROLLED))
-    peak = float(before.total_power_kw.max(initial=0.0))
+    peak = float(charge_on_arrival(cars, free).total_power_kw.max(initial=0.0))
     return max(LIMIT_STEP_KW, round(peak * LIMIT_SHARE / LIMIT_STEP_KW) * LIMIT_STEP_KW)
+
+
+def charge_on_arrival(cars: Sequence[Car], window: SiteWindow, *, slots: int | None = None) -> LoopResult:
+    """Every car at full power from its plug-in until it is done or gone: what happens where nobody steers."""
+    truth = {car.session_id: Expectation(departure_at=car.departure_at, energy_kwh=car.energy_kwh) for car in cars}
+    unsteered = RecedingHorizon(policy=Policy.UNCONTROLLED)
+    return run_closed_loop(cars, lambda car, _now: truth[car.session_id], window, unsteered, slots=slots)
+
+
+def _saved(plan: LoopResult, uncontrolled: LoopResult) -> float:
+    """Share of the bill per kWh delivered that the plan saves; both runs rarely deliver the same energy."""
+    (one, first), (other, second) = ((run.cost.total, run.delivered_kwh.sum()) for run in (plan, uncontrolled))
+    return float(1 - (one / first) / (other / second)) if first > 0 and second > 0 and other > 0 else 0.0
 
 
 def _outcome(run: LoopResult) -> dict[str, float]:
@@ -232,7 +250,6 @@ def _stay_scores(
     cars: list[Car], forecasts: dict[str, stays.StayForecast], past: stays.Visits, period: Period
 ) -> dict[str, float]:
     """Median forecasts at plug-in beside the median of all earlier visits."""
-    median = stays.LEVELS.index(0.5)
     asked = [car for car in cars if forecasts[car.session_id].comparable]
     known = past.known_us < micros(period.cut_at)
     if not asked or not known.any():
@@ -242,8 +259,8 @@ def _stay_scores(
     usual = (float(np.median(past.stay_h[known])), float(np.median(past.energy_kwh[known])))
     return {
         "cars": len(asked),
-        "stay_mae_h": scores.mae(np.array([forecasts[car.session_id].stay_h[median] for car in asked]), stay),
+        "stay_mae_h": scores.mae(np.array([forecasts[car.session_id].stay_h[MEDIAN] for car in asked]), stay),
         "stay_mae_h_pooled_median": scores.mae(np.full(len(asked), usual[0]), stay),
-        "energy_mae_kwh": scores.mae(np.array([forecasts[car.session_id].energy_kwh[median] for car in asked]), energy),
+        "energy_mae_kwh": scores.mae(np.array([forecasts[car.session_id].energy_kwh[MEDIAN] for car in asked]), energy),
         "energy_mae_kwh_pooled_median": scores.mae(np.full(len(asked), usual[1]), energy),
     }
