@@ -1,7 +1,7 @@
 # Each target makes what it needs (.venv from the locks, a browser for the page's tests) and does nothing twice.
 # ARGS=... goes on to the command behind the target.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench services-up services-down docs lock clean
+.PHONY: help demo test lint bench services-up services-down docs notebooks lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,10 @@ docs: ## Write the generated references and build the site into site/
 	@scripts/setup dev >&2
 	@.venv/bin/python scripts/make_docs.py
 	@.venv/bin/zensical build --clean --strict $(ARGS)
+
+notebooks: ## Execute the notebooks into out/notebooks/
+	@scripts/setup dev >&2
+	@.venv/bin/python scripts/notebooks.py
 
 lock: ## Resolve the locked versions anew from pyproject.toml
 	@scripts/setup dev >&2

@@ -12,7 +12,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TARGETS = {"demo", "test", "lint", "bench", "services-up", "services-down", "docs", "lock", "clean", "help"}
+TARGETS = {
+    "demo",
+    "test",
+    "lint",
+    "bench",
+    "services-up",
+    "services-down",
+    "docs",
+    "notebooks",
+    "lock",
+    "clean",
+    "help",
+}
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 

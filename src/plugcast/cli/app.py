@@ -18,6 +18,7 @@ VERBS: Final = (
     "train",
     "predict",
     "forecast",
+    "backtest",
     "plan",
     "detect",
     "read",

@@ -115,7 +115,7 @@ def _fit(panel: Panel, row: np.ndarray, outcome_row: np.ndarray, spec: ShortSpec
         plug=spec.boosting.fit(
             matrix, panel.is_plugged_in[outcome_row].astype(float), panel.columns, objective="binary"
         ),
-        energy=spec.boosting.fit(matrix[known], change[known], panel.columns, objective="regression_l1"),
+        energy=spec.boosting.fit(matrix[known], change[known], panel.columns, objective="fair"),
     )
 
 

@@ -43,14 +43,15 @@ def test_a_station_is_taken_exactly_while_some_car_stays(stays: list[tuple[str, 
     assert schemas.conform(states, schemas.TELEMETRY).equals(states)
     for station, at, taken in states.select("asset_id", "timestamp", "is_plugged_in").iter_rows():
         mine = [row for row in sessions.iter_rows(named=True) if row["station_id"] == station]
-        later = [r["arrival_at"] for r in mine]
+        arrivals: list[datetime] = [r["arrival_at"] for r in mine]
 
-        def end(r: dict[str, datetime | None], later: list[datetime] = later) -> datetime:
-            if r["departure_at"] is not None:
-                return r["departure_at"]
-            return min((a for a in later if a > r["arrival_at"]), default=END)
+        def end(arrival: datetime, departure: datetime | None, arrivals: list[datetime] = arrivals) -> datetime:
+            return min([departure] if departure is not None else [a for a in arrivals if a > arrival], default=END)
 
-        assert taken == any(r["arrival_at"] <= at < end(r) for r in mine), (station, at)
+        assert taken == any(r["arrival_at"] <= at < end(r["arrival_at"], r["departure_at"]) for r in mine), (
+            station,
+            at,
+        )
         assert min(r["arrival_at"] for r in mine) <= at
 
 
