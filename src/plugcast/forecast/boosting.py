@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import lightgbm as lgb
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+COMPLETE: Final = (b"\nend of trees", b"\nend of parameters", b"\npandas_categorical:")
+"""Marks that a whole model text carries, the last one in its last line."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boosting:
@@ -23,12 +26,24 @@ class Boosting:
     leaves: int = 31
     learning_rate: float = 0.05
     min_leaf_rows: int = 100
+    column_share: float = 1.0
+    """Columns drawn for each tree."""
+    bins: int = 255
+    """Steps that a column is cut into; fewer are faster."""
     seed: int = 42
     threads: int = 1
     """Pinned: LightGBM takes every core it sees and spins on those it does not get."""
 
     def fit(
-        self, matrix: np.ndarray, target: np.ndarray, columns: Sequence[str], *, objective: str, level: float = 0.5
+        self,
+        matrix: np.ndarray,
+        target: np.ndarray,
+        columns: Sequence[str],
+        *,
+        objective: str,
+        level: float = 0.5,
+        offset: np.ndarray | None = None,
+        row_weight: np.ndarray | None = None,
     ) -> lgb.Booster:
         """Train on float32 rows with named columns.
 
@@ -38,6 +53,8 @@ class Boosting:
             columns: Names of the columns, stored in the model.
             objective: LightGBM's name: ``binary``, ``regression_l1``, ``quantile`` ...
             level: Quantile level, for ``quantile``.
+            offset: Raw score to start from; predictions leave it out. Shape (n,).
+            row_weight: Shape (n,); all 1 by default.
         """
         parameters: dict[str, Any] = {
             "objective": objective,
@@ -45,13 +62,17 @@ class Boosting:
             "num_leaves": self.leaves,
             "learning_rate": self.learning_rate,
             "min_data_in_leaf": min(self.min_leaf_rows, max(1, len(target) // 20)),
+            "feature_fraction": self.column_share,
+            "max_bin": self.bins,
             "seed": self.seed,
             "deterministic": True,
             "force_row_wise": True,
             "num_threads": self.threads,
             "verbosity": -1,
         }
-        data = lgb.Dataset(matrix, target, feature_name=list(columns), free_raw_data=True)
+        data = lgb.Dataset(
+            matrix, target, weight=row_weight, init_score=offset, feature_name=list(columns), free_raw_data=True
+        )
         return lgb.train(parameters, data, num_boost_round=self.rounds)
 
 
@@ -66,6 +87,9 @@ def from_text(content: bytes, columns: Sequence[str]) -> lgb.Booster:
     Raises:
         ModelError: The text is no model, or one with other inputs.
     """
+    if not content.startswith(b"tree\n") or any(mark not in content for mark in COMPLETE):
+        # LightGBM reads past the end of a text that was cut short
+        raise ModelError("This is not a whole LightGBM text model. Train again with: plugcast train")
     try:
         booster = lgb.Booster(model_str=content.decode("utf-8"))
     except (lgb.basic.LightGBMError, UnicodeDecodeError, ValueError) as error:

@@ -11,16 +11,16 @@ import polars as pl
 
 from plugcast.domain.units import HORIZON_SLOTS, SLOT_MIN
 from plugcast.features.online import micros
-from plugcast.features.spec import FeatureSpec
 from plugcast.forecast import scores, stays
 from plugcast.schedule.mpc import Policy, RecedingHorizon
 from plugcast.schedule.problem import SiteWindow, site_window
 from plugcast.schedule.tariff import prices_for
+from plugcast.services.expectations import expect_all
 from plugcast.simulate.pv import clear_sky_kw
 from plugcast.simulate.site import Car, Expectation, run_closed_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from plugcast.domain.site import Tariff
     from plugcast.services.period import Period
@@ -77,6 +77,7 @@ def steer(
     time_zone: str,
     terms: SiteTerms,
     *,
+    user_inputs: pl.DataFrame | None = None,
     on_slot: Callable[[int], None] | None = None,
 ) -> Steered:
     """Run the replay twice: planned from what was known at each slot, and at full power on arrival.
@@ -86,18 +87,17 @@ def steer(
         period: What is learnt from and what is replayed.
         time_zone: The site's.
         terms: Tariff, limit, PV.
+        user_inputs: ``schemas.USER_INPUTS``: what drivers declared, and who they are.
         on_slot: Told the slot after each step of the planned run.
     """
     rating = ratings(sessions.filter(pl.col("available_at") < period.cut_at))
     cars = _cars(sessions, period.cut_at, period.end_at, rating)
     window = _window(sessions, period, time_zone, terms, rating)
-    spec, users = FeatureSpec(time_zone=time_zone), dict[str, int]()
-    past = stays.Visits.of(sessions, time_zone, users)
-    user_of = dict(sessions.select("session_id", "user_id").iter_rows())
-    forecasts = {
-        car.session_id: stays.expect(past, micros(car.arrival_at), users.get(user_of[car.session_id], -1), spec)
-        for car in cars
-    }
+    past = stays.Visits.of(sessions, time_zone, {})
+    made = expect_all(
+        sessions, [car.session_id for car in cars], cut_at=period.cut_at, time_zone=time_zone, user_inputs=user_inputs
+    )
+    forecasts = made.forecasts
     expected = {
         car.session_id: _expectation(car, forecasts[car.session_id], CAUTIOUS_STAY, CAUTIOUS_ENERGY) for car in cars
     }
@@ -132,6 +132,7 @@ def steer(
             "limit_kw": float(window.limit_kw[0]),
             "saved_per_kwh_share": _saved(plan, uncontrolled),
             "stays": _stay_scores(cars, forecasts, past, period),
+            "stay_model": made.method,
             "plan_cpu_ms_per_step": float(plan.cpu_s.mean() * 1000),
         },
     )
@@ -247,7 +248,7 @@ def _outcome(run: LoopResult) -> dict[str, float]:
 
 
 def _stay_scores(
-    cars: list[Car], forecasts: dict[str, stays.StayForecast], past: stays.Visits, period: Period
+    cars: list[Car], forecasts: Mapping[str, stays.StayForecast], past: stays.Visits, period: Period
 ) -> dict[str, float]:
     """Median forecasts at plug-in beside the median of all earlier visits."""
     asked = [car for car in cars if forecasts[car.session_id].comparable]
