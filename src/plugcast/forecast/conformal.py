@@ -48,7 +48,7 @@ class Adaptive(msgspec.Struct, kw_only=True):
     >>> forecast = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
     >>> for _ in range(40):
     ...     state.learn("known", "ann", forecast, 9.0)
-    >>> bool(state.adjusted("known", "ann", forecast)[3] > 6.0)
+    >>> bool(state.adjusted("known", "ann", forecast)[3] > forecast[3])
     True
     """
 
