@@ -22,6 +22,7 @@ import polars as pl
 from plugcast.config import Settings
 from plugcast.errors import LeakageError
 from plugcast.features.spec import FeatureSpec
+from plugcast.forecast.availability import AvailabilitySpec
 from plugcast.forecast.backtest import Forecast, Window, run
 from plugcast.forecast.boosting import Boosting
 from plugcast.forecast.folds import later_time
@@ -44,6 +45,9 @@ print(f"{fleet.height:,} samples of {fleet['asset_id'].n_unique()} vehicles")
 # %%
 small = HorizonSpec(
     max_rows=30_000,
+    anchors_min=(15, 60, 360, 1440, 2880),
+    anchor_rows=10_000,
+    plug=AvailabilitySpec(trees=Boosting(rounds=60, leaves=6, min_leaf_rows=300)),
     boosting=Boosting(rounds=60, leaves=15),
 )
 plan = Plan(folds=2, leads_min=(15.0, 60.0, 360.0, 1440.0, 2880.0), most_rows=6_000, model=small)

@@ -11,6 +11,7 @@ import typer
 from plugcast import __version__
 from plugcast.cli.output import EXIT_FAILED
 from plugcast.errors import PlugcastError
+from plugcast.services.threads import pin
 
 VERBS: Final = (
     "demo",
@@ -59,6 +60,7 @@ for _verb in VERBS:
 
 def main() -> None:
     """Run the command line; exit codes: 0 done, 1 failed, 2 usage, 3 findings."""
+    pin()
     try:
         app()
     except PlugcastError as error:

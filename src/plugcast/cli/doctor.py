@@ -31,7 +31,8 @@ def doctor(
     (exit 0); something that Plugcast needs and that does not work is a failure (exit 1).
     """
     from plugcast import __version__
-    from plugcast.services.diagnose import CheckStatus, cpu_quota, diagnose
+    from plugcast.services.diagnose import CheckStatus, diagnose
+    from plugcast.services.threads import cpu_quota
 
     checks = diagnose(settings_path=config)
     broken = sum(check.status is CheckStatus.BROKEN for check in checks)

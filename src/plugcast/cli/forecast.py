@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from plugcast.cli import inputs, output
+from plugcast.domain.units import SLOT_MIN
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import polars as pl
     from rich.table import Table
 
 BAR: Final = 20
 """Characters of a full bar."""
+SHOWN: Final = 5
+"""Scenarios in the terminal."""
 EVERY_MIN: Final = 120
 """The table shows a row for every two hours; files hold every quarter of an hour."""
 
@@ -34,13 +40,18 @@ def forecast(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="CSV file to write, a row a vehicle and quarter hour.")
     ] = None,
+    scenarios: Annotated[
+        int, typer.Option(min=0, max=1000, help="Joint 48 h futures of each vehicle to draw as well.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the scenarios.")] = 0,
     config: inputs.ConfigOption = None,
     time_zone: inputs.TimeZoneOption = None,
     as_json: inputs.JsonOption = False,
 ) -> None:
     """Forecast plug state and energy to full for the next 48 hours, in steps of 15 minutes.
 
-    Energy to full comes as its 10, 50 and 90 % quantiles, in % of the battery.
+    Energy to full comes as its 10, 50 and 90 % quantiles, in % of the battery. Scenarios are weighted trajectories of
+    plug state and charge that agree with the plug probabilities; --json has them in full.
     """
     from plugcast.adapters.files import LocalArtifacts
     from plugcast.services import training
@@ -49,16 +60,20 @@ def forecast(
     settings = inputs.settings_for(config, time_zone)
     read = inputs.read_telemetry(telemetry, settings)
     frame = training.forecast(read, LocalArtifacts(models), assets=asset or ())
+    drawn = training.scenarios(read, LocalArtifacts(models), frame, scenarios, seed=seed) if scenarios else []
     if out is not None:
         write_csv(frame, out)
     if as_json:
-        output.emit_json({"written": None if out is None else str(out), "forecasts": frame.to_dicts()})
+        document: dict[str, object] = {"written": None if out is None else str(out), "forecasts": frame.to_dicts()}
+        output.emit_json(document | ({"scenarios": drawn} if scenarios else {}))
         return
     console = output.out()
     vehicles = frame["asset_id"].unique(maintain_order=True).to_list()
     shown = vehicles if asset else vehicles[:1]
     for name in shown:
         console.print(table_of(frame, name, settings.site.time_zone))
+        for paths in (record for record in drawn if record["asset_id"] == name):
+            console.print(lines_of(paths, most=SHOWN))
     if len(shown) < len(vehicles):
         console.print(
             f"... and {len(vehicles) - len(shown):,} more vehicles: name one with --asset, or write all with --out."
@@ -89,3 +104,15 @@ def table_of(frame: pl.DataFrame, asset_id: str, time_zone: str) -> Table:
             "" if low is None or high is None else f"{low:.0f} - {high:.0f}",
         )
     return table
+
+
+def lines_of(paths: Mapping[str, Any], *, most: int) -> str:
+    """The heaviest scenarios of a vehicle, one a line: a mark for every two hours, full where plugged in."""
+    order = sorted(range(len(paths["weight"])), key=lambda place: -paths["weight"][place])[:most]
+    lines = [f"{len(paths['weight'])} scenarios of 48 h, the heaviest:"]
+    for place in order:
+        states = paths["plugged_in"][place][EVERY_MIN // SLOT_MIN - 1 :: EVERY_MIN // SLOT_MIN]
+        end = paths["soc_pct"][place][-1]
+        charge = "" if math.isnan(end) else f"  {end:.0f} % at the end"
+        lines.append(f"{paths['weight'][place]:5.1%}  {''.join('█' if state else '·' for state in states)}{charge}")
+    return "\n".join(lines)

@@ -89,6 +89,6 @@ def keep_rejected(rejected: Iterable[Rejected], path: Path) -> str | None:
 
 def threads_for(settings: Settings, wanted: int | None) -> int:
     """Threads to train with: the option, else the settings, else what the machine's CPU quota allows."""
-    from plugcast.services.diagnose import cpu_quota
+    from plugcast.services.threads import cpu_quota
 
     return wanted or settings.threads or cpu_quota()

@@ -1,7 +1,8 @@
 """Models as files: LightGBM text and JSON, never pickle. A model knows the hash of the features it was trained on.
 
-``plug_model.txt`` and ``energy_model.txt`` hold the short-lead trees, ``horizon_*.txt`` the long-lead ones,
-``model.json`` everything else that inference needs, ``metrics.json`` how good they are.
+``plug_model.txt`` and ``energy_model.txt`` hold the short-lead trees, ``horizon_*.txt`` the long-lead ones (of the plug
+state two for each anchor lead), ``model.json`` everything else that inference needs, the linear parts included,
+``metrics.json`` how good they are.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from plugcast.errors import ModelError, ModelNotFoundError, SpecMismatchError
+from plugcast.features.analogs import COLUMNS
 from plugcast.features.spec import FeatureSpec
+from plugcast.forecast.availability import Anchor, Availability, Blend
 from plugcast.forecast.boosting import from_text, to_text
-from plugcast.forecast.calibrate import Isotonic, Widening
+from plugcast.forecast.calibrate import Widening
 from plugcast.forecast.horizon import LEVELS, HorizonModel
 from plugcast.forecast.panel import LEAD_COLUMNS
 from plugcast.forecast.short import ShortModels
@@ -21,17 +24,23 @@ from plugcast.forecast.short import ShortModels
 if TYPE_CHECKING:
     from plugcast.ports import ArtifactStore
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 PLUG, ENERGY = "plug_model.txt", "energy_model.txt"
-HORIZON_PLUG: Final = "horizon_plug_model.txt"
 HORIZON_ENERGY: Final = tuple(f"horizon_energy_q{round(level * 100):02d}_model.txt" for level in LEVELS)
 DESCRIPTION, METRICS = "model.json", "metrics.json"
 
 
-class HorizonCalibration(msgspec.Struct, frozen=True, kw_only=True):
-    """What turns the long-lead trees' raw output into stated chances."""
+def horizon_plug(lead_min: float, part: str) -> str:
+    """File of an anchor's trees; ``part`` is ``correction`` or ``alone``."""
+    return f"horizon_plug_{round(lead_min):04d}min_{part}.txt"
 
-    plug: Isotonic
+
+class HorizonParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What joins the long-lead trees: linear parts and calibration."""
+
+    columns: tuple[str, ...]
+    """Inputs of the plug state's models."""
+    plug: tuple[Blend, ...]
     energy: Widening | None
 
 
@@ -43,7 +52,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     spec_hash: str
     columns: tuple[str, ...]
     lead_min: float
-    horizon: HorizonCalibration | None
+    horizon: HorizonParts | None
     trained_at: str
     source: str
     samples: int
@@ -60,7 +69,9 @@ def save(
     store.put(PLUG, to_text(short.plug))
     store.put(ENERGY, to_text(short.energy))
     if horizon is not None:
-        store.put(HORIZON_PLUG, to_text(horizon.plug))
+        for anchor in horizon.plug.anchors:
+            store.put(horizon_plug(anchor.blend.lead_min, "correction"), to_text(anchor.correction))
+            store.put(horizon_plug(anchor.blend.lead_min, "alone"), to_text(anchor.alone))
         for name, booster in zip(HORIZON_ENERGY, horizon.energy, strict=False):
             store.put(name, to_text(booster))
     store.put(METRICS, msgspec.json.format(msgspec.json.encode(metrics), indent=2) + b"\n")
@@ -106,13 +117,32 @@ def load_horizon(store: ArtifactStore, description: Description) -> HorizonModel
 
     Raises:
         ModelError: Training left it out.
+        SpecMismatchError: It wants other inputs.
     """
     if description.horizon is None:
         raise ModelError("These models have no 48 h forecast: they were trained with --no-horizon. Train again.")
-    energy = HORIZON_ENERGY if description.horizon.energy is not None else ()
+    parts = description.horizon
+    if parts.columns[: len(COLUMNS)] != COLUMNS:
+        raise SpecMismatchError("The 48 h model wants other inputs than this version gives. Train again.")
+    energy = HORIZON_ENERGY if parts.energy is not None else ()
     return HorizonModel(
-        plug=from_text(store.get(HORIZON_PLUG), description.columns),
-        plug_calibration=description.horizon.plug,
+        plug=Availability(
+            anchors=tuple(
+                Anchor(
+                    blend=blend,
+                    correction=from_text(store.get(horizon_plug(blend.lead_min, "correction")), parts.columns),
+                    alone=from_text(store.get(horizon_plug(blend.lead_min, "alone")), parts.columns),
+                )
+                for blend in parts.plug
+            )
+        ),
         energy=tuple(from_text(store.get(name), description.columns) for name in energy),
-        energy_widening=description.horizon.energy,
+        energy_widening=parts.energy,
+    )
+
+
+def parts_of(model: HorizonModel, columns: tuple[str, ...]) -> HorizonParts:
+    """What ``model.json`` keeps of a long-lead model."""
+    return HorizonParts(
+        columns=columns, plug=tuple(anchor.blend for anchor in model.plug.anchors), energy=model.energy_widening
     )

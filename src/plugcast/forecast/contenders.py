@@ -38,9 +38,9 @@ class HorizonContender:
     def fit(self, window: Window) -> FittedHorizon:
         """Train on all of the window; a cut past its end leaves nothing to test there."""
         known = window.panel()
-        cut = int(known.timestamp_us.max()) + 1
+        cut = int(known.known_us.max()) + 1
         split = Split(cut_us=cut, unseen=np.zeros(len(known.asset_ids), bool))
-        return FittedHorizon(model=horizon.measure(known, self.spec, split).model)
+        return FittedHorizon(model=horizon.fit(known, self.spec, split))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

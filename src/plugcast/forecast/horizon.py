@@ -1,12 +1,15 @@
-"""One model for every lead from 15 minutes to 48 hours: the lead is an input.
+"""One model for every lead from 15 minutes to 48 hours.
 
-Training leads are drawn log-uniformly, so that short ones, where most decisions are made, weigh most. The last part of
-the training time is kept for calibration: isotonic for the probability, conformal widening for the quantiles.
+The plug state has small models at anchor leads (``availability``); the energy has trees with the lead as an input,
+whose training leads are drawn log-uniformly, so that short ones, where most decisions are made, weigh most. The last
+part of the training time is kept for calibration: stretched odds for the probability, conformal widening for the
+quantiles.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,12 +17,27 @@ import numpy as np
 from plugcast.errors import NoUsableRowsError
 from plugcast.features.targets import outcomes
 from plugcast.forecast import scores
+from plugcast.forecast.availability import (
+    ANCHORS_MIN,
+    TREES,
+    Anchor,
+    Availability,
+    AvailabilitySpec,
+    Blend,
+    basis,
+    fit_anchor,
+)
 from plugcast.forecast.baselines import Climatology, persistence
 from plugcast.forecast.boosting import Boosting
-from plugcast.forecast.calibrate import Isotonic, Widening
+from plugcast.forecast.calibrate import Widening
+from plugcast.forecast.lead_knots import Between, knots
+from plugcast.forecast.linear import log_odds, probability
+from plugcast.forecast.panel import plug_matrix
 from plugcast.forecast.split import Split, by_time
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import lightgbm as lgb
 
     from plugcast.forecast.panel import Panel
@@ -42,9 +60,14 @@ class HorizonSpec:
     calibration_share: float = 0.2
     """Last part of the training time, not trained on."""
     leads_per_origin: int = 3
-    max_rows: int = 300_000
+    max_rows: int = 150_000
     seed: int = 42
+    anchors_min: tuple[int, ...] = ANCHORS_MIN
+    anchor_rows: int = 12_000
+    """Training rows of each anchor."""
+    plug: AvailabilitySpec = field(default_factory=lambda: AvailabilitySpec(trees=replace(TREES, bins=63)))
     boosting: Boosting = field(default_factory=lambda: Boosting(rounds=150))
+    """Of the energy's trees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +75,8 @@ class Expectation:
     """Forecasts for some origins and leads; every array has shape (m,). Energy is None for assets without charge."""
 
     plug_probability: np.ndarray
+    basis: np.ndarray
+    """``own history`` or ``pooled``: an asset (nearly) new is forecast from all the others."""
     energy_low_pct: np.ndarray | None
     energy_median_pct: np.ndarray | None
     energy_high_pct: np.ndarray | None
@@ -61,8 +86,7 @@ class Expectation:
 class HorizonModel:
     """Calibrated plug probability and energy-to-full quantiles at any lead."""
 
-    plug: lgb.Booster
-    plug_calibration: Isotonic
+    plug: Availability
     energy: tuple[lgb.Booster, ...]
     """One for each of LEVELS; empty where no state of charge was seen."""
     energy_widening: Widening | None
@@ -70,18 +94,68 @@ class HorizonModel:
     def expect(self, panel: Panel, row: np.ndarray, lead_min: np.ndarray | float) -> Expectation:
         """What was to be expected at origin + lead, from what was known at each origin."""
         lead = np.broadcast_to(np.asarray(lead_min, np.float64), row.shape)
-        matrix = panel.matrix(row, lead)
-        raw = np.asarray(self.plug.predict(matrix, num_threads=1))
-        probability = self.plug_calibration.apply(raw)
+        inputs = plug_matrix(panel, row, lead)
+        return self._stated(
+            panel,
+            row,
+            lead,
+            chance=self.plug.probability(inputs, lead),
+            change=self._change(panel, inputs),
+            rests_on=basis(inputs),
+        )
+
+    def expect_paths(self, panel: Panel, row: np.ndarray, lead_min: np.ndarray) -> Expectation:
+        """The same for every origin at each of some increasing leads, origin by origin; shape (len(row) * len(lead),).
+
+        Trees are asked at ``knots`` of the leads; in between, log-odds and energy are interpolated.
+        """
+        lead_min = np.asarray(lead_min, np.float64)
+        knot, many = knots(lead_min), (len(row), len(lead_min))
+        asked_row, asked_lead = np.repeat(row, len(knot)), np.tile(lead_min[knot], len(row))
+        inputs = plug_matrix(panel, asked_row, asked_lead)
+        between = Between.of(lead_min[knot], lead_min)
+        odds = log_odds(self.plug.probability(inputs, asked_lead), floor=1e-6)
+        change = self._change(panel, inputs)
+        rests_on = np.repeat(basis(inputs).reshape(-1, len(knot))[:, 0], many[1])
+        return self._stated(
+            panel,
+            np.repeat(row, many[1]),
+            np.tile(lead_min, many[0]),
+            chance=probability(between.apply(odds)),
+            change=None if change is None else np.array([between.apply(each) for each in change]),
+            rests_on=rests_on,
+        )
+
+    def _change(self, panel: Panel, inputs: np.ndarray) -> np.ndarray | None:
+        """Quantiles of the change of energy to full; shape (levels, m)."""
         if not self.energy or self.energy_widening is None:
+            return None
+        matrix = np.ascontiguousarray(inputs[:, -len(panel.columns) :])
+        return np.sort([np.asarray(booster.predict(matrix, num_threads=1)) for booster in self.energy], axis=0)
+
+    def _stated(
+        self,
+        panel: Panel,
+        row: np.ndarray,
+        lead: np.ndarray,
+        *,
+        chance: np.ndarray,
+        change: np.ndarray | None,
+        rests_on: np.ndarray,
+    ) -> Expectation:
+        if change is None or self.energy_widening is None:
             return Expectation(
-                plug_probability=probability, energy_low_pct=None, energy_median_pct=None, energy_high_pct=None
+                plug_probability=chance,
+                basis=rests_on,
+                energy_low_pct=None,
+                energy_median_pct=None,
+                energy_high_pct=None,
             )
-        change = np.sort([np.asarray(booster.predict(matrix, num_threads=1)) for booster in self.energy], axis=0)
         low, median, high = 100.0 - panel.soc[row] + change
         wider = self.energy_widening.at(lead)
         return Expectation(
-            plug_probability=probability,
+            plug_probability=chance,
+            basis=rests_on,
             energy_low_pct=np.clip(np.minimum(low - wider, median), 0, 100),
             energy_median_pct=np.clip(median, 0, 100),
             energy_high_pct=np.clip(np.maximum(high + wider, median), 0, 100),
@@ -115,7 +189,29 @@ def train(panel: Panel, spec: HorizonSpec) -> TrainedHorizon:
         NoUsableRowsError: Too few samples have an outcome.
     """
     split = by_time(panel, test_share=spec.test_share, unseen_share=spec.unseen_share)
-    return TrainedHorizon(model=_fit(panel, _draw(panel, spec), spec), metrics=measure(panel, spec, split).metrics)
+    measured = measure(panel, spec, split)
+    model = _fit(panel, _draw(panel, spec), spec, None, settled=measured.model.plug)
+    return TrainedHorizon(model=model, metrics=measured.metrics)
+
+
+def fit(panel: Panel, spec: HorizonSpec, split: Split) -> HorizonModel:
+    """Train on what was known before the split's cut.
+
+    Raises:
+        NoUsableRowsError: Too few samples have an outcome before the cut.
+    """
+    return _fit(panel, _before(panel, spec, split), spec, split)
+
+
+def _before(panel: Panel, spec: HorizonSpec, split: Split) -> _Rows:
+    rows = _draw(panel, spec)
+    learn = split.train_rows(panel, rows.row, rows.outcome)
+    if learn.sum() < FEWEST_ROWS:
+        raise NoUsableRowsError(
+            f"Wanted at least {FEWEST_ROWS} samples with an outcome up to 48 h later, before the test part; found "
+            f"{learn.sum()}. Give a longer or denser file."
+        )
+    return rows.where(learn)
 
 
 def measure(panel: Panel, spec: HorizonSpec, split: Split) -> TrainedHorizon:
@@ -124,15 +220,9 @@ def measure(panel: Panel, spec: HorizonSpec, split: Split) -> TrainedHorizon:
     Raises:
         NoUsableRowsError: Too few samples have an outcome before the cut.
     """
-    rows = _draw(panel, spec)
-    learn = split.train_rows(panel, rows.row, rows.outcome)
-    if learn.sum() < FEWEST_ROWS:
-        raise NoUsableRowsError(
-            f"Wanted at least {FEWEST_ROWS} samples with an outcome up to 48 h later, before the test part; found "
-            f"{learn.sum()}. Give a longer or denser file."
-        )
-    model = _fit(panel, rows.where(learn), spec)
-    climatology = Climatology.fit(panel, np.unique(rows.row[learn]))
+    rows = _before(panel, spec, split)
+    model = _fit(panel, rows, spec, split)
+    climatology = Climatology.fit(panel, np.unique(rows.row))
     metrics = {
         "time_split": _by_lead(panel, model, climatology, split, spec, unseen=False),
         **(
@@ -140,38 +230,93 @@ def measure(panel: Panel, spec: HorizonSpec, split: Split) -> TrainedHorizon:
             if split.unseen.any()
             else {}
         ),
-        "training_rows": int(learn.sum()),
+        "training_rows": len(rows.row),
         "test_from": str(np.datetime64(split.cut_us, "us")) + "Z",
     }
     return TrainedHorizon(model=model, metrics=metrics)
 
 
-def _fit(panel: Panel, rows: _Rows, spec: HorizonSpec) -> HorizonModel:
+def _fit(
+    panel: Panel, rows: _Rows, spec: HorizonSpec, split: Split | None, settled: Availability | None = None
+) -> HorizonModel:
     """Train on the earlier outcomes and calibrate on the later ones."""
     at = panel.timestamp_us[rows.outcome]
     cut = np.quantile(at, 1.0 - spec.calibration_share)
     early, late = rows.where(at < cut), rows.where(panel.timestamp_us[rows.row] >= cut)
     if min(len(early.row), len(late.row)) < FEWEST_ROWS // 4:  # too short to keep a part: calibrate in sample
         early = late = rows
-    matrix, later = panel.matrix(early.row, early.lead), panel.matrix(late.row, late.lead)
-    plugged = panel.is_plugged_in.astype(float)
-    plug = spec.boosting.fit(matrix, plugged[early.outcome], panel.columns, objective="binary")
-    raw = np.asarray(plug.predict(later, num_threads=1))
-    calibration = Isotonic.fit(raw, plugged[late.outcome])
-    energy, widening = _fit_energy(panel, (early, matrix), (late, later), spec)
-    return HorizonModel(plug=plug, plug_calibration=calibration, energy=energy, energy_widening=widening)
+    energy, widening = _fit_energy(panel, early, late, spec)
+    return HorizonModel(plug=_fit_plug(panel, spec, split, settled), energy=energy, energy_widening=widening)
+
+
+def _fit_plug(panel: Panel, spec: HorizonSpec, split: Split | None, settled: Availability | None) -> Availability:
+    """Models of the anchors, as many at once as there are threads: each is too small to be worth more than one.
+
+    ``settled`` are models of the earlier part of the time, whose weights and calibration are kept.
+    """
+    earlier = {} if settled is None else {each.blend.lead_min: each.blend for each in settled.anchors}
+    with ThreadPoolExecutor(max_workers=spec.boosting.threads) as pool:
+        found = list(pool.map(lambda place: _fit_one(panel, spec, split, place, earlier), range(len(spec.anchors_min))))
+    models = tuple(each for each in found if each is not None)
+    if not models:
+        raise NoUsableRowsError(
+            f"Wanted at least {FEWEST_ROWS // 4} samples with an outcome at one of the leads up to 48 h; found fewer. "
+            "Give a longer or denser file."
+        )
+    return Availability(anchors=models)
+
+
+def _fit_one(
+    panel: Panel, spec: HorizonSpec, split: Split | None, place: int, earlier: Mapping[float, Blend]
+) -> Anchor | None:
+    """Half of an anchor's rows have its lead, the others one between its neighbours; None where there are too few."""
+    rng = np.random.default_rng((spec.seed, place))
+    anchors = np.array(spec.anchors_min, np.float64)
+    between = np.concatenate([anchors[:1], np.sqrt(anchors[1:] * anchors[:-1]), anchors[-1:]])
+    # one origin in so many: a prime number above it visits every hour of regular series
+    origin = np.arange(0, panel.rows, next_prime(panel.rows // spec.anchor_rows))
+    spread = np.exp(rng.uniform(np.log(between[place]), np.log(between[place + 1]), len(origin)))
+    lead = np.where(rng.random(len(origin)) < 0.5, anchors[place], spread)  # noqa: PLR2004 - half of the rows
+    found = outcomes(panel.asset, panel.timestamp_us, panel.segment, origin, lead, tolerance_min=spec.tolerance_min)
+    ok = found.found.copy()
+    if split is not None:
+        ok &= split.train_rows(panel, origin, np.where(ok, found.row, 0))
+    row, outcome, lead = origin[ok], found.row[ok], lead[ok]
+    if len(row) < FEWEST_ROWS // 4:
+        return None
+    return fit_anchor(
+        plug_matrix(panel, row, lead),
+        panel.is_plugged_in[outcome].astype(float),
+        panel.timestamp_us[row],
+        panel.plug_columns,
+        spec.plug,
+        lead_min=float(anchors[place]),
+        settled=earlier.get(float(anchors[place])),
+    )
+
+
+def next_prime(number: int) -> int:
+    """The smallest prime not below a number; 1 for numbers below 2.
+
+    >>> next_prime(14)
+    17
+    """
+    candidate = max(number, 1)
+    while candidate > 1 and any(candidate % divisor == 0 for divisor in range(2, int(candidate**0.5) + 1)):
+        candidate += 1
+    return candidate
 
 
 def _fit_energy(
-    panel: Panel, training: tuple[_Rows, np.ndarray], calibration: tuple[_Rows, np.ndarray], spec: HorizonSpec
+    panel: Panel, early: _Rows, late: _Rows, spec: HorizonSpec
 ) -> tuple[tuple[lgb.Booster, ...], Widening | None]:
-    (early, matrix), (late, later) = training, calibration
     change = panel.soc[early.row] - panel.soc[early.outcome]
     known = ~np.isnan(change)
     later_change = panel.soc[late.row] - panel.soc[late.outcome]
     later_known = ~np.isnan(later_change)
     if known.sum() < FEWEST_ROWS // 4 or not later_known.any():
         return (), None
+    matrix, later = panel.matrix(early.row, early.lead), panel.matrix(late.row, late.lead)
     boosters = tuple(
         spec.boosting.fit(matrix[known], change[known], panel.columns, objective="quantile", level=level)
         for level in LEVELS

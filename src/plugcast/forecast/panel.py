@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from plugcast.features import batch, gaps
+from plugcast.domain.units import SLOT_MIN
+from plugcast.features import analogs, batch, gaps
+from plugcast.features.grid_sources import from_samples
 from plugcast.features.history import HourlyHistory, same_day_type
 
 if TYPE_CHECKING:
+    from plugcast.features.grid import StateGrid
     from plugcast.features.spec import FeatureSpec
 
 LEAD_COLUMNS: Final = (
@@ -35,6 +38,8 @@ class Panel:
     asset: np.ndarray
     """Code into ``asset_ids``, int64."""
     timestamp_us: np.ndarray
+    known_us: np.ndarray
+    """When each row became known: at its timestamp or later."""
     segment: np.ndarray
     hour_of_week: np.ndarray
     is_plugged_in: np.ndarray
@@ -43,6 +48,8 @@ class Panel:
     origin_features: np.ndarray
     """float32, shape (n, len(spec.columns))."""
     history: HourlyHistory
+    grid: StateGrid
+    """The same states on steps of a quarter of an hour; its rows are the asset codes."""
     late: int
     """Samples left out because they came after newer ones."""
 
@@ -50,6 +57,11 @@ class Panel:
     def columns(self) -> tuple[str, ...]:
         """Names of a model's inputs: the spec's features, then the lead's."""
         return (*self.spec.columns, *LEAD_COLUMNS)
+
+    @property
+    def plug_columns(self) -> tuple[str, ...]:
+        """Names of the inputs of a model of the plug state."""
+        return (*analogs.COLUMNS, *(f"panel_{name}" for name in self.columns))
 
     @property
     def rows(self) -> int:
@@ -83,6 +95,20 @@ class Panel:
         return np.hstack([self.origin_features[row], by_lead.astype(np.float32)])
 
 
+def plug_matrix(panel: Panel, row: np.ndarray, lead_min: np.ndarray | float) -> np.ndarray:
+    """Model input of the plug state: what past days say, then ``Panel.matrix``; shape (m, len(plug_columns))."""
+    lead = np.broadcast_to(np.asarray(lead_min, np.float64), row.shape)
+    at = panel.timestamp_us[row]
+    step = panel.grid.step_at(at)
+    target = np.maximum(panel.grid.step_at(at + np.rint(lead * 60_000_000).astype(np.int64)), step + 1)
+    minutes = np.nan_to_num(panel.origin_features[row, panel.spec.columns.index("minutes_in_state")])
+    now = analogs.Now(
+        state=panel.is_plugged_in[row].astype(np.int8), steps_in_state=(minutes // SLOT_MIN).astype(np.int64)
+    )
+    past = analogs.features(panel.grid, panel.asset[row], step, target, now=now)
+    return np.hstack([past, panel.matrix(row, lead)])
+
+
 def panel(samples: pl.DataFrame, spec: FeatureSpec) -> Panel:
     """Build the panel of a telemetry frame (``schemas.TELEMETRY``)."""
     accepted, late = gaps.accept_in_order(samples)
@@ -91,17 +117,30 @@ def panel(samples: pl.DataFrame, spec: FeatureSpec) -> Panel:
     soc = accepted["soc"].fill_null(float("nan")).to_numpy()
     hour_of_week = frame["hour_of_week"].to_numpy()
     plugged = accepted["is_plugged_in"].to_numpy()
+    asset_ids = tuple(frame["asset_id"].unique(maintain_order=True).to_list())
+    at = frame["timestamp"].to_physical().to_numpy()
+    known_us = np.maximum(at, accepted["available_at"].to_physical().to_numpy())
     return Panel(
         spec=spec,
-        asset_ids=tuple(frame["asset_id"].unique(maintain_order=True).to_list()),
+        asset_ids=asset_ids,
         asset=asset,
-        timestamp_us=frame["timestamp"].to_physical().to_numpy(),
+        timestamp_us=at,
+        known_us=known_us,
         segment=frame["segment"].to_numpy().astype(np.int64),
         hour_of_week=hour_of_week,
         is_plugged_in=plugged,
         soc=soc,
         origin_features=frame.select(spec.columns).to_numpy(),
         history=HourlyHistory(asset, hour_of_week, plugged, soc),
+        grid=from_samples(
+            asset,
+            at,
+            known_us,
+            plugged,
+            assets=len(asset_ids),
+            gap_limit_min=spec.gap_limit_min,
+            time_zone=spec.time_zone,
+        ),
         late=late.height,
     )
 

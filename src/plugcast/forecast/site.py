@@ -67,8 +67,7 @@ def forecast_site(panel: Panel, model: HorizonModel, issued_us: np.ndarray, lead
     row = np.flatnonzero(np.isin(panel.timestamp_us, issued_us))
     row = row[np.argsort(panel.timestamp_us[row], kind="stable")]
     leads = len(lead_min)
-    chance = model.expect(panel, np.repeat(row, leads), np.tile(lead_min, len(row))).plug_probability
-    chance = chance.reshape(len(row), leads)
+    chance = model.expect_paths(panel, row, lead_min).plug_probability.reshape(len(row), leads)
     at = panel.timestamp_us[row]
     cuts = np.searchsorted(at, issued_us)
     return [

@@ -24,7 +24,7 @@ class Split:
 
     def train_rows(self, panel: Panel, row: np.ndarray, outcome_row: np.ndarray) -> np.ndarray:
         """Of some origins those of seen assets whose outcome was known before the cut. Bool, shape of ``row``."""
-        resolved = panel.timestamp_us[outcome_row] < self.cut_us
+        resolved = panel.known_us[outcome_row] < self.cut_us
         return np.asarray(resolved & ~self.unseen[panel.asset[row]])
 
     def test_rows(self, panel: Panel, row: np.ndarray, *, unseen: bool) -> np.ndarray:

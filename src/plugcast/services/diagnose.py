@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from plugcast import config
 from plugcast.errors import ConfigError
 from plugcast.services.probes import PROBES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from plugcast.services.threads import cpu_quota
 
 MINIMUM_PYTHON: Final = (3, 11)
 PROBE_TIMEOUT_S: Final = 120
@@ -82,54 +80,6 @@ def diagnose(*, settings_path: Path | None = None, directory: Path | None = None
     settings_check, settings = check_settings(settings_path)
     checks += [settings_check, check_port(settings.server.host, settings.server.port)]
     return (*checks, *check_extras(optional), check_chromium())
-
-
-def cpu_quota(*, root: Path = Path("/"), cores: int | None = None) -> int:
-    """How many threads are worth starting: the usable cores, or the control group's CPU quota where that is less.
-
-    A container with 2 CPUs on a machine of 64 cores answers 2. Fractions round down, to 1 at least: half a thread
-    would only be throttled. Knows control groups of version 2 (``cpu.max``) and 1 (``cpu.cfs_quota_us``), and takes
-    the tightest limit from the process's own group up to the top.
-
-    Args:
-        root: The file system's root; another one in tests.
-        cores: The usable cores; by default what the scheduler lets this process use.
-    """
-    usable = cores or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    return max(1, min([usable, *(int(limit) for limit in _group_limits(root))]))
-
-
-def _group_limits(root: Path) -> Iterator[float]:
-    """CPU limits of this process's control groups, in cores."""
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, controllers, group = line.split(":", 2)
-        mounts: tuple[str, ...]
-        if controllers == "":
-            mounts = ("sys/fs/cgroup", "sys/fs/cgroup/unified")
-        elif "cpu" in controllers.split(","):
-            mounts = ("sys/fs/cgroup/cpu", "sys/fs/cgroup/cpu,cpuacct", "sys/fs/cgroup/cpuacct,cpu")
-        else:
-            continue
-        own = Path(group.lstrip("/"))
-        for mount in mounts:
-            for level in (own, *own.parents):  # the last parent is the mount itself, the whole truth in a container
-                yield from _limit(root / mount / level)
-
-
-def _limit(group: Path) -> Iterator[float]:
-    fields = _text(group / "cpu.max").split() or [
-        _text(group / "cpu.cfs_quota_us").strip(),
-        _text(group / "cpu.cfs_period_us").strip(),
-    ]
-    if len(fields) == 2 and all(field.isdigit() for field in fields) and int(fields[1]) > 0:  # noqa: PLR2004 - quota, period
-        yield int(fields[0]) / int(fields[1])
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii")
-    except OSError:
-        return ""
 
 
 def requirements() -> tuple[tuple[Requirement, ...], tuple[Requirement, ...]]:

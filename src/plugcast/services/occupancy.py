@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +12,7 @@ from plugcast.features.occupancy import plug_states
 from plugcast.features.online import micros
 from plugcast.features.spec import FeatureSpec
 from plugcast.forecast import horizon, scores, site
-from plugcast.forecast.boosting import Boosting
+from plugcast.forecast.availability import TREES, AvailabilitySpec
 from plugcast.forecast.panel import local_clock, panel
 from plugcast.forecast.split import Split
 from plugcast.services.live import Score
@@ -28,13 +28,22 @@ if TYPE_CHECKING:
 
 ISSUE_EVERY_H: Final = 2
 LEADS_MIN: Final = np.arange(1, 97) * 30.0
+BAND_EVERY_H: Final = 6
+"""Errors of neighbouring issue times and leads are alike: some of them tell enough."""
 BAND_DAYS: Final = 10
-"""The band is learnt from the errors of this many days before the replay."""
+"""The band is learnt from the errors of this many days before each forecast."""
 US_IN_MIN: Final = 60_000_000
 US_IN_H: Final = 3_600_000_000
 REPORTED_MIN: Final = (60, 360, 1440)
 LOOK_BACK_DAYS: Final = 60
-"""Days of plug states that trees are trained on."""
+"""Days of plug states that models are trained on."""
+MODEL: Final = horizon.HorizonSpec(
+    anchors_min=(15, 60, 180, 480, 1_440, 2_880),
+    anchor_rows=7_000,
+    max_rows=20_000,
+    plug=AvailabilitySpec(trees=replace(TREES, rounds=75, learning_rate=0.1, bins=63)),
+)
+"""Smaller than for a fleet: the page should be up soon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,36 +69,41 @@ def look_ahead(sessions: pl.DataFrame, period: Period, time_zone: str, *, thread
     start = max(period.start_at, period.cut_at - timedelta(days=LOOK_BACK_DAYS))
     known = panel(plug_states(sessions, start, period.end_at), spec)
     cut_us, end_us = micros(period.cut_at), micros(period.end_at)
-    trained = horizon.measure(
-        known,
-        horizon.HorizonSpec(
-            max_rows=150_000, leads_per_origin=2, boosting=Boosting(rounds=100, leaves=15, threads=threads)
-        ),
-        Split(cut_us=cut_us, unseen=np.zeros(len(known.asset_ids), bool)),
-    )
+    model_spec = replace(MODEL, boosting=replace(MODEL.boosting, threads=threads))
+    nobody = np.zeros(len(known.asset_ids), bool)
+    trained = horizon.measure(known, model_spec, Split(cut_us=cut_us, unseen=nobody))
     issues = np.arange(cut_us, end_us, ISSUE_EVERY_H * US_IN_H)
     ahead = site.forecast_site(known, trained.model, issues, LEADS_MIN)
-    earlier = np.arange(max(micros(start), cut_us - BAND_DAYS * 24 * US_IN_H), cut_us, ISSUE_EVERY_H * US_IN_H)
-    band = _band(known, site.forecast_site(known, trained.model, earlier, LEADS_MIN), cut_us)
-    table = _count_table(known, ahead, band, cut_us)
+    bands = _bands(known, [*_before_replay(known, model_spec, cut_us), *ahead], issues)
+    table = _count_table(known, ahead, bands, cut_us)
     return SiteOutlook(
         panel=known,
-        forecasts=tuple(_issued(known, forecast, band) for forecast in ahead),
+        forecasts=tuple(_issued(known, *pair) for pair in zip(ahead, bands, strict=True)),
         metrics={"station": trained.metrics, "cars": table},
         scores=_scores(trained.metrics["time_split"], table),
     )
 
 
-def _band(known: Panel, earlier: Sequence[site.SiteForecast], cut_us: int) -> site.Band:
-    """From errors whose outcome was known before the replay."""
-    error, lead = [], []
-    for forecast in earlier:
-        valid = forecast.issued_us + (forecast.lead_min * US_IN_MIN).astype(np.int64)
-        actual = site.count_at(known, valid)
-        usable = ~np.isnan(actual) & (valid < cut_us)
-        error.append((actual - forecast.expected)[usable])
-        lead.append(forecast.lead_min[usable])
-    return site.Band.fit(np.concatenate(error), np.concatenate(lead))
+def _before_replay(known: Panel, spec: horizon.HorizonSpec, cut_us: int) -> list[site.SiteForecast]:
+    """Forecasts for the days before the replay, by a model that had not seen them."""
+    first_us = int(known.timestamp_us.min())
+    since_us = max(cut_us - BAND_DAYS * 24 * US_IN_H, (first_us + cut_us) // 2)
+    since_us -= since_us % (ISSUE_EVERY_H * US_IN_H)
+    model = horizon.fit(known, spec, Split(cut_us=since_us, unseen=np.zeros(len(known.asset_ids), bool)))
+    return site.forecast_site(known, model, np.arange(since_us, cut_us, BAND_EVERY_H * US_IN_H), LEADS_MIN)
+
+
+def _bands(known: Panel, made: Sequence[site.SiteForecast], issues: np.ndarray) -> list[site.Band]:
+    """For each issue time a band from the errors of the latest days that were known by then."""
+    lead = made[0].lead_min
+    issued = np.array([forecast.issued_us for forecast in made])[:, None]
+    valid = issued + (lead * US_IN_MIN).astype(np.int64)
+    error = site.count_at(known, valid.ravel()).reshape(valid.shape) - [forecast.expected for forecast in made]
+    bands = []
+    for issue in issues:
+        usable = ~np.isnan(error) & (valid <= issue) & (valid > issue - BAND_DAYS * 24 * US_IN_H)
+        bands.append(site.Band.fit(error[usable], np.broadcast_to(lead, error.shape)[usable]))
+    return bands
 
 
 def _issued(known: Panel, forecast: site.SiteForecast, band: site.Band) -> IssuedForecast:
@@ -107,7 +121,7 @@ def _issued(known: Panel, forecast: site.SiteForecast, band: site.Band) -> Issue
 
 
 def _count_table(
-    known: Panel, ahead: Sequence[site.SiteForecast], band: site.Band, cut_us: int
+    known: Panel, ahead: Sequence[site.SiteForecast], bands: Sequence[site.Band], cut_us: int
 ) -> list[dict[str, float]]:
     """Cars at the site: mean absolute error of the expectation beside the baselines, coverage of the band."""
     usual = _usual_count(known, cut_us)
@@ -118,8 +132,8 @@ def _count_table(
         valid = issued + lead * US_IN_MIN
         actual = site.count_at(known, valid)
         ok = ~np.isnan(actual)
-        bands = [band.around(forecast) for forecast in ahead]
-        low, high = (np.array([pair[side][place] for pair in bands]) for side in (0, 1))
+        around = [band.around(forecast) for band, forecast in zip(bands, ahead, strict=True)]
+        low, high = (np.array([pair[side][place] for pair in around]) for side in (0, 1))
         expected = np.array([forecast.expected[place] for forecast in ahead])
         table.append(
             {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,9 @@ from plugcast.features.gaps import drop_short_traces
 from plugcast.features.spec import FeatureSpec
 from plugcast.forecast import artefacts, horizon, short
 from plugcast.forecast.boosting import Boosting
+from plugcast.forecast.hazard import HazardSpec
 from plugcast.forecast.panel import LEAD_COLUMNS, Panel, panel
+from plugcast.forecast.scenarios import ScenarioModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,14 +85,14 @@ def train(
         spec_hash=spec.hash,
         columns=(*spec.columns, *LEAD_COLUMNS),
         lead_min=settings.forecast.lead_min,
-        horizon=None
-        if model is None
-        else artefacts.HorizonCalibration(plug=model.plug_calibration, energy=model.energy_widening),
+        horizon=None if model is None else artefacts.parts_of(model, known.plug_columns),
         trained_at=now.isoformat(timespec="seconds"),
         source=source,
         samples=known.rows,
     )
     artefacts.save(store, description, pair.models, model, metrics)
+    if with_horizon:
+        _store_scenarios(known, store, threads)
     return TrainingReport(metrics=metrics, rejected=(*read.rejected, *too_short))
 
 
@@ -114,8 +116,8 @@ def forecast(read: TelemetryRead, store: ArtifactStore, *, assets: Sequence[str]
     """The next 48 h of some vehicles (none named: all), a row for every quarter of an hour.
 
     Returns:
-        ``asset_id, issued_at, valid_at, lead_min, plug_probability`` and the 10, 50 and 90 % quantiles of energy to
-        full in % (null without a state of charge).
+        ``asset_id, issued_at, valid_at, lead_min, plug_probability, basis`` (``own history``, or ``pooled`` for a
+        vehicle that is new) and the 10, 50 and 90 % quantiles of energy to full in % (null without a state of charge).
 
     Raises:
         InputError: A named vehicle has no sample.
@@ -133,7 +135,7 @@ def forecast(read: TelemetryRead, store: ArtifactStore, *, assets: Sequence[str]
             )
         row = row[np.isin(np.array(known.asset_ids)[known.asset[row]], assets)]
     leads = np.arange(1, HORIZON_SLOTS + 1) * float(SLOT_MIN)
-    expected = model.expect(known, np.repeat(row, len(leads)), np.tile(leads, len(row)))
+    expected = model.expect_paths(known, row, leads)
     frame = _newest(known, np.repeat(row, len(leads))).rename({"timestamp": "issued_at"})
     energies = {
         "energy_to_full_low_pct": expected.energy_low_pct,
@@ -145,6 +147,7 @@ def forecast(read: TelemetryRead, store: ArtifactStore, *, assets: Sequence[str]
         valid_at=pl.col("issued_at") + (lead * 60_000_000).cast(pl.Duration("us")),
         lead_min=lead,
         plug_probability=pl.Series(expected.plug_probability),
+        basis=pl.Series(expected.basis.tolist(), dtype=pl.String),
         **{
             name: pl.lit(None, pl.Float64) if value is None else pl.Series(value).fill_nan(None)
             for name, value in energies.items()
@@ -184,10 +187,64 @@ def _short_spec(settings: Settings, threads: int) -> short.ShortSpec:
 
 
 def _horizon_spec(settings: Settings, threads: int) -> horizon.HorizonSpec:
-    wanted = settings.forecast
+    wanted, usual = settings.forecast, horizon.HorizonSpec()
     return horizon.HorizonSpec(
         test_share=wanted.test_share,
         unseen_share=wanted.unseen_share,
-        max_rows=min(wanted.max_rows, horizon.HorizonSpec().max_rows),
+        max_rows=min(wanted.max_rows, usual.max_rows),
+        anchor_rows=min(wanted.max_rows // 4, usual.anchor_rows),
         boosting=Boosting(rounds=150, threads=threads),
     )
+
+
+def _store_scenarios(known: Panel, store: ArtifactStore, threads: int) -> bool:
+    """Train what draws trajectories and store it beside the other models; False where hardly any state changes."""
+    wanted = HazardSpec()
+    try:
+        model = ScenarioModel.fit(known, spec=replace(wanted, boosting=replace(wanted.boosting, threads=threads)))
+    except NoUsableRowsError:
+        return False
+    model.save(store)
+    return True
+
+
+def scenarios(
+    read: TelemetryRead, store: ArtifactStore, forecasts: pl.DataFrame, count: int, *, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Joint futures of the vehicles of some forecasts, agreeing with their plug probabilities.
+
+    Args:
+        read: The telemetry that the forecasts were made from.
+        store: Where the models are.
+        forecasts: What ``forecast`` gave.
+        count: Scenarios of each vehicle.
+        seed: Of the draws; the same seed gives a vehicle the same scenarios, whoever else is asked for.
+
+    Returns:
+        A record a vehicle: ``asset_id, issued_at``, ``weight`` (count), and ``plugged_in`` and ``soc_pct`` (count lists
+        of 192; charge null where unknown), each value standing at the end of its quarter of an hour.
+
+    Raises:
+        ModelNotFoundError: The models were trained without scenarios.
+    """
+    description = artefacts.describe(store)
+    model = ScenarioModel.load(store)
+    known = panel(read.samples, description.spec)
+    named = forecasts["asset_id"].unique(maintain_order=True).to_list()
+    row = known.newest_rows()
+    row = row[np.isin(np.array(known.asset_ids)[known.asset[row]], named)]
+    chances = {name: part["plug_probability"].to_numpy() for (name,), part in forecasts.group_by("asset_id")}
+    names = [known.asset_ids[code] for code in known.asset[row]]
+    wanted = np.array([chances[name] for name in names]).reshape(len(row), HORIZON_SLOTS)
+    drawn = model.draw(known, row, count, np.random.default_rng(seed), wanted)
+    issued = _newest(known, row)["timestamp"].to_list()
+    return [
+        {
+            "asset_id": name,
+            "issued_at": at,
+            "weight": drawn.weight[place].round(6).tolist(),
+            "plugged_in": drawn.plugged[place].tolist(),
+            "soc_pct": drawn.soc[place].astype(np.float64).round(2).tolist(),
+        }
+        for place, (name, at) in enumerate(zip(names, issued, strict=True))
+    ]

@@ -29,6 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         with Path("synthetic_ev_data.csv").open("a", encoding="utf-8") as file:
             file.write("ev-new,2026-01-14T12:00:00Z,55.5,true,7.2,60.0,false\n")  # a car that has just joined
             file.write("ev-bad,2026-01-14T12:00:00Z,155.5,true,7.2,60.0,false\n")
+        Path("plugcast.toml").write_text("[forecast]\nmax_rows = 8000\n", encoding="utf-8")  # small models are quick
         _run("train", "--threads", "1")
         _run("predict")
         yield place

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from plugcast.errors import InputError, LeakageError, NoUsableRowsError
 from plugcast.features.spec import FeatureSpec
 from plugcast.forecast import backtest, folds
+from plugcast.forecast.availability import AvailabilitySpec
 from plugcast.forecast.backtest import Forecast, Window
 from plugcast.forecast.boosting import Boosting
 from plugcast.forecast.contenders import (
@@ -57,6 +58,9 @@ def _model() -> HorizonContender:
     return HorizonContender(
         spec=HorizonSpec(
             max_rows=2_000,
+            anchors_min=(60, 720),
+            anchor_rows=800,
+            plug=AvailabilitySpec(trees=quick),
             boosting=quick,
         )
     )

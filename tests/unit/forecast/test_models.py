@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -13,14 +13,25 @@ from plugcast.adapters.memory import MemoryArtifactStore
 from plugcast.errors import ModelError, ModelNotFoundError, NoUsableRowsError, SpecMismatchError
 from plugcast.features.spec import FeatureSpec
 from plugcast.forecast import artefacts, horizon, short
+from plugcast.forecast.availability import AvailabilitySpec
 from plugcast.forecast.boosting import Boosting
 from plugcast.forecast.panel import LEAD_COLUMNS, Panel, panel
 from plugcast.forecast.split import by_time, thin, unseen_assets
 from plugcast.simulate.telemetry import GeneratorSpec, generate
 
+if TYPE_CHECKING:
+    from plugcast.features.grid import StateGrid
+
 SMALL = Boosting(rounds=60, leaves=15)
 SHORT = short.ShortSpec(max_rows=40_000, boosting=SMALL)
-HORIZON = horizon.HorizonSpec(max_rows=30_000, unseen_share=0.2, boosting=SMALL)
+HORIZON = horizon.HorizonSpec(
+    max_rows=30_000,
+    unseen_share=0.2,
+    anchors_min=(15, 60, 360, 1_440, 2_880),
+    anchor_rows=6_000,
+    plug=AvailabilitySpec(trees=Boosting(rounds=60, leaves=6, min_leaf_rows=200, column_share=0.5)),
+    boosting=SMALL,
+)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +110,7 @@ def _description(fleet: Panel, long_range: horizon.TrainedHorizon) -> artefacts.
         spec_hash=fleet.spec.hash,
         columns=fleet.columns,
         lead_min=15.0,
-        horizon=artefacts.HorizonCalibration(plug=model.plug_calibration, energy=model.energy_widening),
+        horizon=artefacts.parts_of(model, fleet.plug_columns),
         trained_at=datetime(2026, 1, 1, tzinfo=UTC).isoformat(),
         source="test",
         samples=fleet.rows,
@@ -160,11 +171,20 @@ def test_a_model_trained_with_the_future_shuffled_is_the_same(fleet: Panel) -> N
         fleet,
         soc=np.where(after, np.random.default_rng(0).permutation(fleet.soc), fleet.soc),
         is_plugged_in=np.where(after, ~fleet.is_plugged_in, fleet.is_plugged_in),
+        grid=replace(fleet.grid, state=_future_shuffled(fleet.grid, split.cut_us)),
     )
     spec = replace(HORIZON, test_share=0.3, unseen_share=0.0)
     one, other = (horizon.measure(given, spec, split).model for given in (fleet, shuffled))
-    assert one.plug.model_to_string() == other.plug.model_to_string()
-    assert one.plug_calibration == other.plug_calibration
+    for ours, theirs in zip(one.plug.anchors, other.plug.anchors, strict=True):
+        assert ours.blend == theirs.blend
+        assert ours.correction.model_to_string() == theirs.correction.model_to_string()
+        assert ours.alone.model_to_string() == theirs.alone.model_to_string()
+
+
+def _future_shuffled(grid: StateGrid, cut_us: int) -> np.ndarray:
+    state, cut = grid.state.copy(), int(grid.step_at(np.array(cut_us))) + 1
+    state[:, cut:] = np.random.default_rng(1).permutation(state[:, cut:].T).T
+    return state
 
 
 def test_who_is_unseen_does_not_hang_on_the_order_of_names() -> None:

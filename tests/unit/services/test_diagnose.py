@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugcast.services import diagnose, probes
-from plugcast.services.diagnose import Check, CheckStatus, Requirement, cpu_quota
+from plugcast.services.diagnose import Check, CheckStatus, Requirement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,45 +27,6 @@ def _write(path: Path, text: str) -> None:
 def _must_act(check: Check, status: CheckStatus) -> None:
     assert check.status is status
     assert check.action
-
-
-class TestCpuQuota:
-    def test_without_control_groups_the_usable_cores_count(self, tmp_path: Path) -> None:
-        assert cpu_quota(root=tmp_path, cores=8) == 8
-
-    def test_this_machine_gives_at_least_one_and_at_most_its_cores(self) -> None:
-        assert 1 <= cpu_quota() <= (os.cpu_count() or 1)
-
-    @pytest.mark.parametrize(
-        ("content", "threads"),
-        [
-            ("max 100000", 8),
-            ("200000 100000", 2),
-            ("250000 100000", 2),
-            ("50000 100000", 1),
-            ("9900000 100000", 8),
-            ("", 8),
-        ],
-    )
-    def test_version_2_limits(self, tmp_path: Path, content: str, threads: int) -> None:
-        _write(tmp_path / "proc/self/cgroup", "0::/\n")
-        _write(tmp_path / "sys/fs/cgroup/cpu.max", content + "\n")
-        assert cpu_quota(root=tmp_path, cores=8) == threads
-
-    def test_the_tightest_level_wins(self, tmp_path: Path) -> None:
-        _write(tmp_path / "proc/self/cgroup", "0::/user.slice/app.service\n")
-        _write(tmp_path / "sys/fs/cgroup/user.slice/cpu.max", "300000 100000\n")
-        _write(tmp_path / "sys/fs/cgroup/user.slice/app.service/cpu.max", "max 100000\n")
-        assert cpu_quota(root=tmp_path, cores=8) == 3
-
-    @pytest.mark.parametrize(("quota", "threads"), [("-1", 8), ("400000", 4)])
-    def test_version_1_limits_of_a_container_that_sees_its_group_as_the_top(
-        self, tmp_path: Path, quota: str, threads: int
-    ) -> None:
-        _write(tmp_path / "proc/self/cgroup", "4:memory:/docker/a:b\n2:cpu,cpuacct:/docker/a:b\n")
-        _write(tmp_path / "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", quota + "\n")
-        _write(tmp_path / "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n")
-        assert cpu_quota(root=tmp_path, cores=8) == threads
 
 
 @pytest.mark.parametrize(

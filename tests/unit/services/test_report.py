@@ -16,6 +16,7 @@ from rich.console import Console
 from plugcast.cli.backtest import closing, tables
 from plugcast.config import Settings
 from plugcast.errors import InputError, NoUsableRowsError
+from plugcast.forecast.availability import AvailabilitySpec
 from plugcast.forecast.boosting import Boosting
 from plugcast.forecast.bootstrap import Interval
 from plugcast.forecast.horizon import HorizonSpec
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 
 PNG = b"\x89PNG\r\n\x1a\n"
 SMALL = Boosting(rounds=4, leaves=4)
-MODEL = HorizonSpec(max_rows=2_000, boosting=SMALL)
+MODEL = HorizonSpec(
+    max_rows=2_000, anchors_min=(15, 360), anchor_rows=800, plug=AvailabilitySpec(trees=SMALL), boosting=SMALL
+)
 QUICK = Plan(folds=2, leads_min=(15.0, 360.0), most_rows=400, model=MODEL)
 
 
