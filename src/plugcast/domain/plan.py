@@ -71,3 +71,5 @@ class ChargingPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Demand charge on the peak of this plan together with the peak so far."""
     peak_kw: float
     notes: tuple[str, ...] = ()
+    battery_kw: tuple[float, ...] = ()
+    """Mean power into the site's battery, negative where it gives; empty without one."""

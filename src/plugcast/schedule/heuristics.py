@@ -14,7 +14,8 @@ from plugcast.schedule.problem import POWER_TOL_KW
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from plugcast.schedule.problem import FloatArray, PlanProblem
+    from plugcast.schedule.arrays import ComplexArray, FloatArray
+    from plugcast.schedule.problem import PlanProblem
 
 _EPS_KWH = 1e-12
 
@@ -52,11 +53,24 @@ def least_laxity_first(problem: PlanProblem) -> FloatArray:
     return _serve(problem, lambda slot, remaining: left_until - slot * window.slot_h - remaining / speed)
 
 
-def violations(problem: PlanProblem, power_kw: FloatArray) -> tuple[int, float]:
+def violations(problem: PlanProblem, power_kw: FloatArray, battery_kw: FloatArray | None = None) -> tuple[int, float]:
     """Slots in which the cars exceed what the limit leaves them, and the worst excess in kW."""
-    excess = power_kw.sum(axis=0) - problem.window.headroom_kw
-    over = excess > POWER_TOL_KW
+    together = power_kw.sum(axis=0) if battery_kw is None else power_kw.sum(axis=0) + battery_kw
+    excess = together - problem.window.headroom_kw
+    over = (excess > POWER_TOL_KW) & (together > POWER_TOL_KW)
     return int(over.sum()), float(excess[over].max(initial=0.0))
+
+
+def overloads(problem: PlanProblem, power_kw: FloatArray) -> dict[str, float]:
+    """Limits of the network that powers [V, T] exceed at some instant, and by how much at worst, in their own units."""
+    network = problem.window.network
+    if network is None:
+        return {}
+    share = problem.availability()
+    while_there = np.divide(power_kw, share, out=np.zeros_like(power_kw), where=share > 0)
+    excess = network.load(problem.station_ids, while_there).max(axis=1) - network.limit
+    tolerance = POWER_TOL_KW + 1e-6 * network.limit
+    return {name: float(by) for name, by, most in zip(network.names, excess, tolerance, strict=True) if by > most}
 
 
 def _serve(problem: PlanProblem, rank: Callable[[int, FloatArray], FloatArray]) -> FloatArray:
@@ -66,6 +80,8 @@ def _serve(problem: PlanProblem, rank: Callable[[int, FloatArray], FloatArray]) 
     share = problem.availability()
     remaining = problem.energy_needed_kwh.astype(np.float64, copy=True)
     headroom = window.headroom_kw
+    network = window.network
+    weight, limit = (network.of(problem.station_ids), network.limit) if network is not None else (None, None)
     for slot in np.flatnonzero(share.any(axis=0)):
         here = np.flatnonzero((share[:, slot] > 0) & (remaining > _EPS_KWH))
         if not here.size:
@@ -74,6 +90,26 @@ def _serve(problem: PlanProblem, rank: Callable[[int, FloatArray], FloatArray]) 
         hours = share[order, slot] * window.slot_h
         wanted = np.minimum(problem.max_power_kw[order], remaining[order] / hours)
         given = np.clip(headroom[slot] - (np.cumsum(wanted) - wanted), 0.0, wanted)
+        if weight is not None and limit is not None:
+            given = _through(weight[:, order], limit, given)
         power[order, slot] = given * share[order, slot]
         remaining[order] -= given * hours
     return power
+
+
+def _through(weight: ComplexArray, limit: FloatArray, wanted: FloatArray) -> FloatArray:
+    """What the network lets through, car by car in their order; weight [K, n], wanted [n]."""
+    if np.all(np.abs(weight @ wanted) <= limit):
+        return wanted
+    given, load = np.zeros_like(wanted), np.zeros(len(limit), dtype=np.complex128)
+    for car in range(len(wanted)):
+        mine = weight[:, car]
+        wired = np.flatnonzero(mine)
+        # |load + mine x| = limit: the larger root, for load is inside
+        square = np.abs(mine[wired]) ** 2
+        half = np.real(np.conj(load[wired]) * mine[wired])
+        rest = np.maximum(limit[wired] ** 2 - np.abs(load[wired]) ** 2, 0.0)
+        reach = (np.sqrt(half**2 + square * rest) - half) / square
+        given[car] = max(min(float(wanted[car]), float(reach.min(initial=np.inf))), 0.0)
+        load += mine * given[car]
+    return given

@@ -1,97 +1,70 @@
-"""The problem as one linear programme: a sparse column-wise matrix of plain arrays, ready to be passed in one call.
+"""The problem as one linear programme: arrays ready to be passed in one call, and where in them each thing stands.
 
-Columns: ``q[v,t]`` power of a car while it is there, ``import[t]``, ``export[t]`` (slots with PV surplus), ``peak``,
-``shortfall[v]``. Rows: energy of each car, balance of each slot, peak of each slot, and, in slots that cars enter or
-leave midway, the limit on all of them at once, so that it holds at every instant and not only on average.
-Slots without cars are constants and have no part in it.
+Columns: ``power[v,t]`` mean power of each car in each slot of its stay, ``import[t]``, ``export[t]``, ``peak``,
+``shortfall[v]``; then those of the options that the problem uses. Rows: energy of each car, balance of each slot, peak
+of each slot. What holds at every instant (the limit in slots that cars enter or leave midway, circuits, phases) is not
+in here: ``cuts`` adds the few rows of it that a solution breaks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
+from plugcast.schedule import options
+from plugcast.schedule.pairs import Pairs, pairs_of
+from plugcast.schedule.sparse import Builder, Programme
 
-    from plugcast.schedule.problem import FloatArray, IntArray, PlanProblem
+if TYPE_CHECKING:
+    from plugcast.schedule.arrays import FloatArray, IntArray
+    from plugcast.schedule.problem import PlanProblem
+
+COST_SCALE: Final = 100.0
+FAIR_STEPS: Final = 4
+"""Steps by which the price of a car's shortfall rises where fairness has a price."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where things stand among the columns and rows; K pairs of car and slot, T slots, V cars."""
+
+    pairs: Pairs
+    slots: int
+    vehicles: int
+    first_import: int
+    first_export: int
+    peak: int
+    """Meaningless where no peak has a price."""
+    first_short: int
+    short_steps: int
+    """Shortfall columns a car, step by step for all cars."""
+    first_balance: int
+    """Row; the energy rows are the first V."""
+    first_peak_row: int
+    peak_rows: int
+    given: IntArray
+    """[K'] column of the power that car and slot give back, -1 where none; empty where no car gives."""
+    battery: int
+    """First of the T columns of battery charge, then discharge, then energy; -1 without a battery."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LpMatrix:
-    """minimise cost.x subject to row_lower <= A x <= row_upper, lower <= x <= upper; A by columns."""
+    """The programme of a problem, its costs in units of ``unit``: tolerances then mean the same in any currency.
 
-    start: npt.NDArray[np.int32]
-    index: npt.NDArray[np.int32]
-    value: FloatArray
-    cost: FloatArray
-    """In units of ``unit``: solvers' tolerances then mean the same in cents and in crowns."""
+    A hundredth of the dearest kWh is one unit, so that the solver's tolerances are finer than the tie-break.
+    """
+
+    lp: Programme
+    at: Places
     early: FloatArray
-    """Slope that makes an earlier slot cheaper, per unit of ``cost``; the tie-break, no part of the true cost."""
-    lower: FloatArray
-    upper: FloatArray
-    row_lower: FloatArray
-    row_upper: FloatArray
+    """What an hour of delay adds where its price is 1; the tie-break, no part of the true cost."""
     unit: float
-    pair_vehicle: IntArray
-    """Car of each of the first K columns."""
-    pair_slot: IntArray
-    pair_share: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class _Entries:
-    """Pieces of the matrix in coordinate form."""
-
-    rows: list[IntArray]
-    columns: list[IntArray]
-    values: list[FloatArray]
-
-    def add(self, rows: IntArray, columns: IntArray, values: FloatArray | float) -> None:
-        self.rows.append(rows)
-        self.columns.append(columns)
-        self.values.append(np.broadcast_to(np.asarray(values, dtype=np.float64), rows.shape))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Layout:
-    """Which columns and rows there are; K pairs, U slots that any car may use."""
-
-    vehicle: IntArray
-    slot: IntArray
-    share: FloatArray
-    used: IntArray
-    """[U] the slots."""
-    position: IntArray
-    """[K] index into ``used``."""
-    sells: IntArray
-    """Indices into ``used`` of slots with PV surplus."""
-    partial: IntArray
-    """Indices into ``used`` of slots that a car enters or leaves midway."""
-    peak_rows: int
-    vehicles: int
-
-    @property
-    def first_import(self) -> int:
-        return len(self.slot)
-
-    @property
-    def first_export(self) -> int:
-        return self.first_import + len(self.used)
-
-    @property
-    def peak(self) -> int:
-        return self.first_export + len(self.sells)
-
-    @property
-    def first_short(self) -> int:
-        return self.peak + 1
-
-    @property
-    def columns(self) -> int:
-        return self.first_short + self.vehicles
+    scale: float
+    """The dearest kWh in units."""
+    problem: PlanProblem
 
 
 def to_matrix(problem: PlanProblem) -> LpMatrix:
@@ -100,137 +73,124 @@ def to_matrix(problem: PlanProblem) -> LpMatrix:
     Feed-in above the price of energy in the same slot would make buying and selling at once pay. Where there is PV to
     sell both are weighed as one price in between (the convex envelope); ``cost.cost_of`` counts each in full.
     """
-    window = problem.window
-    layout = _layout(problem)
-    start, index, value = _by_column(_entries(problem, layout), layout.columns)
-    unit = cost_unit(problem)
-    early = np.zeros(layout.columns)
-    early[: layout.first_import] = layout.slot * layout.share * window.slot_h
-    lower, upper = _bounds(problem, layout)
-    supply = (window.pv_kw - window.base_load_kw)[layout.used]
-    crowd = window.headroom_kw[layout.used[layout.partial]]
-    below = np.full(layout.peak_rows + len(crowd), -np.inf)
+    window, unit = problem.window, cost_unit(problem) / COST_SCALE
+    slot_h, slots, vehicles = window.slot_h, window.slots, problem.vehicles
+    pairs = pairs_of(problem)
+    vehicle, slot = pairs.vehicle, pairs.slot
+    pair, every = np.arange(pairs.count), np.arange(slots)
+    base = window.base_load_kw - window.pv_kw
+    gives = options.gives_power(problem)
+    # what gives power can lift cars above the headroom; the import's own limit holds all the same
+    most = problem.max_power_kw[vehicle]
+    most = most if gives else np.minimum(most, window.headroom_kw[slot])
+    build = Builder()
+    build.columns(
+        len(slot),
+        cost=slot.astype(np.float64) * (window.waiting_price_per_kwh_h * slot_h**2 / unit),
+        upper=most * pairs.share,
+    )
+    bought, sold = _convex_prices(problem, pairs, gives=gives)
+    # a base load beyond the limit is drawn all the same; cars have no headroom then
+    first_import = build.columns(slots, cost=bought * (slot_h / unit), upper=np.maximum(window.limit_kw, base))
+    sellable = np.full(slots, np.inf) if gives else np.maximum(-base, 0.0)
+    first_export = build.columns(slots, cost=sold * (-slot_h / unit), upper=sellable)
+    has_peak = window.peak_price_per_kw > 0
+    least = window.peak_so_far_kw if gives else max(window.peak_so_far_kw, float(base.max()))
+    peak = build.columns(
+        1,
+        cost=0.0 if window.peak_outlook else window.peak_price_per_kw / unit,
+        lower=least if has_peak else 0.0,
+        upper=np.inf,
+    )
+    steps = FAIR_STEPS if window.goals.fairness_price_per_kwh > 0 else 1
+    first_short = build.columns(
+        vehicles * steps, cost=_shortfall_prices(problem, steps) / unit, upper=_shortfall_limits(problem, steps)
+    )
+    energy = build.rows(vehicles, lower=problem.energy_needed_kwh, upper=problem.energy_needed_kwh)
+    balance = build.rows(slots, lower=-base, upper=-base)
+    build.add(energy + vehicle, pair, slot_h)
+    build.add(balance + slot, pair, 1.0)
+    build.add(balance + every, first_import + every, -1.0)
+    build.add(balance + every, first_export + every, 1.0)
+    peak_rows = build.row_count
+    if has_peak:
+        build.rows(slots, upper=0.0)
+        build.add(peak_rows + every, first_import + every, 1.0)
+        build.add(peak_rows + every, peak, -1.0)
+    build.add(np.tile(np.arange(vehicles), steps), first_short + np.arange(vehicles * steps), 1.0)
+    given, battery = options.add(build, problem, pairs, unit=unit, peak=peak, peak_floor=least, balance=balance)
+    early = np.zeros(build.count)
+    early[: len(slot)] = slot * slot_h**2
     return LpMatrix(
-        start=start,
-        index=index,
-        value=value,
-        cost=_costs(problem, layout) / unit,
+        lp=build.finish(),
+        at=Places(
+            pairs=pairs,
+            slots=slots,
+            vehicles=vehicles,
+            first_import=first_import,
+            first_export=first_export,
+            peak=peak,
+            first_short=first_short,
+            short_steps=steps,
+            first_balance=balance,
+            first_peak_row=peak_rows,
+            peak_rows=slots if has_peak else 0,
+            given=given,
+            battery=battery,
+        ),
         early=early,
-        lower=lower,
-        upper=upper,
-        row_lower=np.concatenate([problem.energy_needed_kwh, supply, below]),
-        row_upper=np.concatenate([problem.energy_needed_kwh, supply, np.zeros(layout.peak_rows), crowd]),
         unit=unit,
-        pair_vehicle=layout.vehicle,
-        pair_slot=layout.slot,
-        pair_share=layout.share,
+        scale=COST_SCALE,
+        problem=problem,
     )
 
 
-def _layout(problem: PlanProblem) -> _Layout:
-    window = problem.window
-    vehicle, slot, share = pairs(problem)
-    used, position = np.unique(slot, return_inverse=True)
-    partial = np.unique(position[share < 1.0])
-    return _Layout(
-        vehicle=vehicle,
-        slot=slot,
-        share=share,
-        used=used,
-        position=position,
-        sells=np.flatnonzero((window.pv_kw > window.base_load_kw)[used]),
-        partial=partial[np.isfinite(window.headroom_kw[used[partial]])],
-        peak_rows=len(used) if window.demand_charge_per_kw > 0 else 0,
-        vehicles=problem.vehicles,
-    )
+def _shortfall_prices(problem: PlanProblem, steps: int) -> FloatArray:
+    """[V * steps] Certain departures carry what early ones leave of the price; later steps are dearer by fairness."""
+    sure = np.array([1.0 - sum(p for _, p in need.early_departures) for need in problem.needs])
+    price: FloatArray = problem.shortfall_price_per_kwh * np.maximum(sure, 0.0)
+    if steps == 1:
+        return price
+    extra = problem.window.goals.fairness_price_per_kwh * np.arange(steps) / (steps - 1)
+    return (price + extra[:, None]).ravel()
 
 
-def _entries(problem: PlanProblem, at: _Layout) -> _Entries:
-    entries = _Entries([], [], [])
-    pair, every, cars = np.arange(len(at.slot)), np.arange(len(at.used)), np.arange(at.vehicles)
-    entries.add(at.vehicle, pair, at.share * problem.window.slot_h)
-    entries.add(cars, at.first_short + cars, 1.0)
-    balance = at.vehicles + every
-    entries.add(balance[at.position], pair, at.share)
-    entries.add(balance, at.first_import + every, -1.0)
-    entries.add(balance[at.sells], at.first_export + np.arange(len(at.sells)), 1.0)
-    if at.peak_rows:
-        entries.add(balance + len(every), at.first_import + every, 1.0)
-        entries.add(balance + len(every), np.full(len(every), at.peak), -1.0)
-    crowded = np.flatnonzero(np.isin(at.position, at.partial))
-    first_crowd = at.vehicles + len(every) + at.peak_rows
-    entries.add(first_crowd + np.searchsorted(at.partial, at.position[crowded]), crowded, 1.0)
-    return entries
+def _shortfall_limits(problem: PlanProblem, steps: int) -> FloatArray | float:
+    if steps == 1:
+        return np.inf
+    limits = np.tile(problem.energy_needed_kwh / steps, (steps, 1))
+    limits[-1] = np.inf
+    return limits.ravel()
 
 
-def _costs(problem: PlanProblem, at: _Layout) -> FloatArray:
-    window = problem.window
-    cost = np.zeros(at.columns)
-    waited_h = at.slot * window.slot_h
-    cost[: at.first_import] = window.waiting_price_per_kwh_h * waited_h * at.share * window.slot_h
-    bought, sold = _convex_prices(problem, at)
-    cost[at.first_import : at.first_export] = bought * window.slot_h
-    cost[at.first_export : at.peak] = -sold[at.sells] * window.slot_h
-    cost[at.peak] = window.demand_charge_per_kw
-    cost[at.first_short :] = problem.shortfall_price_per_kwh
-    return cost
+def _convex_prices(problem: PlanProblem, pairs: Pairs, *, gives: bool) -> tuple[FloatArray, FloatArray]:
+    """[T] Prices of energy and of feed-in; one price for both, the chord, where feed-in pays more with PV to sell.
 
-
-def _convex_prices(problem: PlanProblem, at: _Layout) -> tuple[FloatArray, FloatArray]:
-    """[U] Prices of energy and of feed-in; one price for both, the chord, where feed-in pays more with PV to sell.
-
-    The chord joins the cost of selling all surplus with that of the most that the cars there could buy.
+    The chord joins the cost of selling all surplus with that of the most that the cars there could buy. Where cars or
+    a battery can give power the lower price holds for both.
     """
     window = problem.window
-    price, feed_in = window.price_per_kwh[at.used], window.feed_in_per_kwh[at.used]
-    surplus = np.maximum(window.pv_kw - window.base_load_kw, 0.0)[at.used]
-    power = np.minimum(problem.max_power_kw[at.vehicle], window.headroom_kw[at.slot]) * at.share
-    most = np.bincount(at.position, weights=power, minlength=len(at.used)) - surplus
-    most = np.clip(most, 0.0, window.limit_kw[at.used])
-    crossed = (feed_in > price) & (surplus > 0)
+    price, feed_in = window.steering_price_per_kwh, window.feed_in_per_kwh
+    surplus = np.maximum(window.pv_kw - window.base_load_kw, 0.0)
+    crossed = feed_in > price
+    if not crossed.any():
+        return price, feed_in
+    if gives:
+        return price, np.minimum(price, feed_in)
+    power = np.minimum(problem.max_power_kw[pairs.vehicle], window.headroom_kw[pairs.slot]) * pairs.share
+    most = np.bincount(pairs.slot, weights=power, minlength=window.slots) - surplus
+    most = np.clip(most, 0.0, window.limit_kw)
+    crossed &= surplus > 0
     span = np.where(crossed, most + surplus, 1.0)
     chord = (most * price + surplus * feed_in) / span
-    return np.where(crossed, chord, price), np.where(crossed, chord, feed_in)
-
-
-def _bounds(problem: PlanProblem, at: _Layout) -> tuple[FloatArray, FloatArray]:
-    window = problem.window
-    base = window.base_load_kw - window.pv_kw
-    lower, upper = np.zeros(at.columns), np.full(at.columns, np.inf)
-    lower[at.peak] = max(window.peak_so_far_kw, float(base.max()), 0.0)
-    upper[: at.first_import] = np.minimum(problem.max_power_kw[at.vehicle], window.headroom_kw[at.slot])
-    # a base load beyond the limit is drawn all the same; cars have no headroom then
-    upper[at.first_import : at.first_export] = np.maximum(window.limit_kw, base)[at.used]
-    upper[at.first_export : at.peak] = np.maximum(-base, 0.0)[at.used[at.sells]]
-    return lower, upper
-
-
-def pairs(problem: PlanProblem) -> tuple[IntArray, IntArray, FloatArray]:
-    """Car, slot and share of every slot that a car may charge in, car by car, slots ascending."""
-    lengths = problem.last_slot - problem.first_slot
-    vehicle = np.repeat(np.arange(problem.vehicles), lengths)
-    ends = np.cumsum(lengths)
-    slot = np.arange(int(lengths.sum())) - np.repeat(ends - lengths - problem.first_slot, lengths)
-    share = np.ones(len(slot))
-    here = lengths > 0
-    share[(ends - lengths)[here]] = problem.first_share[here]
-    share[ends[here] - 1] = problem.last_share[here]
-    return vehicle, slot, share
+    # without a surplus nothing can be sold: the price of that is without effect, and kept below that of energy
+    return np.where(crossed, chord, price), np.where(crossed, chord, np.minimum(feed_in, price))
 
 
 def cost_unit(problem: PlanProblem) -> float:
-    """The money that one unit of the programme's cost stands for: the dearest kWh of the window."""
+    """What the programme's costs are measured in: the dearest kWh of the window."""
     window = problem.window
-    dearest = float(max(np.abs(window.price_per_kwh).max(), np.abs(window.feed_in_per_kwh).max()))
+    dearest = float(max(np.abs(window.steering_price_per_kwh).max(), np.abs(window.feed_in_per_kwh).max()))
     if dearest > 0:
         return dearest
-    return window.demand_charge_per_kw / 100.0 or float(problem.shortfall_price_per_kwh.max(initial=0.0)) or 1.0
-
-
-def _by_column(entries: _Entries, columns: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], FloatArray]:
-    column = np.concatenate(entries.columns)
-    row = np.concatenate(entries.rows)
-    order = np.lexsort((row, column))
-    start = np.zeros(columns + 1, dtype=np.int32)
-    np.cumsum(np.bincount(column, minlength=columns), out=start[1:])
-    return start, row[order].astype(np.int32), np.concatenate(entries.values)[order]
+    return window.peak_price_per_kw / 100.0 or float(problem.shortfall_price_per_kwh.max(initial=0.0)) or 1.0

@@ -26,6 +26,7 @@ def plan_of(
     status: PlanStatus = PlanStatus.OPTIMAL,
     notes: tuple[str, ...] = (),
     rule: str = "",
+    battery_kw: FloatArray | None = None,
 ) -> ChargingPlan:
     """The plan that ``power_kw`` [V, T] (slot means) amounts to; ``rule`` names a heuristic in the explanations.
 
@@ -40,9 +41,10 @@ def plan_of(
     sentences = explain(problem, power_kw, shortfalls, rule=rule)
     if status is PlanStatus.OPTIMAL and shortfalls:
         status = PlanStatus.BEST_EFFORT
-    over, worst = violations(problem, power_kw)
+    over, worst = violations(problem, power_kw, battery_kw)
     breach = (f"The limit is exceeded in {over} slots, by up to {worst:.1f} kW.",) if over else ()
-    bill = bill_of(problem, power_kw)
+    bill = bill_of(problem, power_kw, battery_kw)
+    stored = 0.0 if battery_kw is None else battery_kw
     return ChargingPlan(
         site_id=site_id,
         issued_at=issued_at.astimezone(UTC),
@@ -51,13 +53,14 @@ def plan_of(
         status=status,
         vehicles=_vehicles(problem, power_kw, sentences),
         shortfalls=tuple(shortfalls.values()),
-        grid_import_kw=tuple((power_kw.sum(axis=0) + window.base_load_kw - window.pv_kw).tolist()),
+        grid_import_kw=tuple((power_kw.sum(axis=0) + stored + window.base_load_kw - window.pv_kw).tolist()),
         price_per_kwh=tuple(window.price_per_kwh.tolist()),
         limit_kw=tuple(window.limit_kw.tolist()),
         energy_cost=bill.energy_cost,
         demand_cost=bill.demand_cost,
         peak_kw=bill.peak_kw,
         notes=(*notes, *problem.notes, *breach),
+        battery_kw=() if battery_kw is None else tuple(battery_kw.tolist()),
     )
 
 
@@ -78,11 +81,11 @@ def _vehicles(problem: PlanProblem, power_kw: FloatArray, sentences: tuple[str, 
     )
 
 
-def bill_of(problem: PlanProblem, power_kw: FloatArray) -> Cost:
-    """The bill of the window if the cars draw ``power_kw`` [V, T]."""
+def bill_of(problem: PlanProblem, power_kw: FloatArray, battery_kw: FloatArray | None = None) -> Cost:
+    """The bill of the window if the cars draw ``power_kw`` [V, T] and the site's battery ``battery_kw`` [T]."""
     window = problem.window
     return cost_of(
-        power_kw.sum(axis=0),
+        power_kw.sum(axis=0) if battery_kw is None else power_kw.sum(axis=0) + battery_kw,
         window.price_per_kwh,
         window.demand_charge_per_kw,
         slot_min=window.slot_min,

@@ -1,33 +1,67 @@
 """A planning problem: the site's slots and the cars' needs as plain arrays, checked before anything is computed.
 
-Later methods (minimum currents, scenarios, three phases) read the same arrays; none of them changes what a need is.
+Every method (linear, whole currents, scenarios) reads the same arrays; none of them changes what a need is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from functools import cached_property
 from math import isfinite
-from typing import TYPE_CHECKING, Final, TypeAlias
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from plugcast.domain.units import SLOT_MIN
 from plugcast.errors import PlanInputError
+from plugcast.schedule.arrays import ENERGY_TOL_KWH, POWER_TOL_KW, SLIVER, FloatArray, IntArray
+from plugcast.schedule.window import Goals, SiteBattery, SiteWindow, site_window, window_notes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FloatArray: TypeAlias = npt.NDArray[np.float64]
-IntArray: TypeAlias = npt.NDArray[np.int64]
+__all__ = [
+    "ENERGY_TOL_KWH",
+    "POWER_TOL_KW",
+    "SLIVER",
+    "Discharge",
+    "FloatArray",
+    "Goals",
+    "IntArray",
+    "PlanProblem",
+    "SiteBattery",
+    "SiteWindow",
+    "Taper",
+    "VehicleNeed",
+    "build_problem",
+    "must_serve_price",
+    "site_window",
+]
 
-SLIVER: Final = 1e-4
-"""A share of a slot (0.09 s of 15 min) below which a car counts as absent: nothing can be charged in it."""
-ENERGY_TOL_KWH: Final = 1e-3
-"""A watt-hour: what is missing below it is rounding, not a shortfall."""
-POWER_TOL_KW: Final = 1e-6
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discharge:
+    """What a car gives back (V2G): an option of its owner, with its price."""
+
+    max_power_kw: float
+    available_kwh: float
+    """May be taken below the charge that it has now; it must be back by departure."""
+    efficiency: float = 0.9
+    """Of what leaves the battery, this share arrives at the site."""
+    wear_price_per_kwh: float = 0.05
+    """Of each kWh given."""
+    room_kwh: float | None = None
+    """Until the battery is full; None: what is needed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taper:
+    """How a filling battery slows: power falls in proportion to the energy still missing to ``full_kwh``."""
+
+    full_kwh: float
+    """Delivered from now on until nothing more goes in."""
+    time_h: float
+    """Missing energy over power: the time constant of the exponential end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,106 +79,17 @@ class VehicleNeed:
     energy_needed_kwh: float
     max_power_kw: float
     value_per_kwh: float | None = None
+    min_power_kw: float = 0.0
+    """The least power above zero (6 A of IEC 61851); the methods of ``integral`` keep to it."""
+    pilots_kw: tuple[float, ...] = ()
+    """The only powers above zero that the EVSE can offer; empty: any up to the maximum."""
+    early_departures: tuple[tuple[datetime, float], ...] = ()
+    """When it may leave before ``departure_at``, and how probable each is; energy missing then is priced by it."""
+    discharge: Discharge | None = None
+    taper: Taper | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteWindow:
-    """The site over T equal slots from ``start_at`` on; every array has shape [T]. Build it with ``site_window``."""
-
-    start_at: datetime
-    slot_min: int
-    price_per_kwh: FloatArray
-    feed_in_per_kwh: FloatArray
-    limit_kw: FloatArray
-    """Most that may be drawn from the grid, cars and base load together; infinity where there is none."""
-    base_load_kw: FloatArray
-    pv_kw: FloatArray
-    demand_charge_per_kw: float = 0.0
-    """Price of the highest slot mean, of this plan and ``peak_so_far_kw`` together."""
-    peak_so_far_kw: float = 0.0
-    waiting_price_per_kwh_h: float = 0.0
-    """Appetite for risk: what charging an hour earlier is worth. Steers the plan, is never part of its cost."""
-    time_zone: str = "UTC"
-    """In which explanations name times."""
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that no plan can be made from."""
-        _check_window(self)
-
-    @property
-    def slots(self) -> int:
-        """T."""
-        return len(self.price_per_kwh)
-
-    @property
-    def slot_h(self) -> float:
-        """Hours of a slot: a mean power of 1 kW over one slot is this many kWh."""
-        return self.slot_min / 60.0
-
-    @property
-    def end_at(self) -> datetime:
-        """The end of the last slot."""
-        return self.start_at + timedelta(minutes=self.slot_min * self.slots)
-
-    @property
-    def headroom_kw(self) -> FloatArray:
-        """[T] Power that cars may draw together; 0 where the base load alone takes the limit."""
-        return np.maximum(self.limit_kw - self.base_load_kw + self.pv_kw, 0.0)
-
-    def part(self, first: int, slots: int) -> SiteWindow:
-        """Slots ``[first, first + slots)`` as a window of their own, cut at this window's end."""
-        cut = slice(first, min(first + slots, self.slots))
-        return SiteWindow(
-            start_at=self.start_at + timedelta(minutes=self.slot_min * first),
-            slot_min=self.slot_min,
-            price_per_kwh=self.price_per_kwh[cut],
-            feed_in_per_kwh=self.feed_in_per_kwh[cut],
-            limit_kw=self.limit_kw[cut],
-            base_load_kw=self.base_load_kw[cut],
-            pv_kw=self.pv_kw[cut],
-            demand_charge_per_kw=self.demand_charge_per_kw,
-            peak_so_far_kw=self.peak_so_far_kw,
-            waiting_price_per_kwh_h=self.waiting_price_per_kwh_h,
-            time_zone=self.time_zone,
-        )
-
-
-def site_window(
-    *,
-    start_at: datetime,
-    price_per_kwh: npt.ArrayLike,
-    limit_kw: npt.ArrayLike,
-    slot_min: int = SLOT_MIN,
-    base_load_kw: npt.ArrayLike = 0.0,
-    pv_kw: npt.ArrayLike = 0.0,
-    feed_in_per_kwh: npt.ArrayLike = 0.0,
-    demand_charge_per_kw: float = 0.0,
-    peak_so_far_kw: float = 0.0,
-    waiting_price_per_kwh_h: float = 0.0,
-    time_zone: str = "UTC",
-) -> SiteWindow:
-    """A window with one slot a price; single numbers hold in every slot.
-
-    Raises:
-        PlanInputError: A number is NaN or out of its range, or lengths differ; the message names it.
-    """
-    price = np.atleast_1d(np.asarray(price_per_kwh, dtype=np.float64))
-    return SiteWindow(
-        start_at=start_at.astimezone(UTC) if start_at.tzinfo is not None else start_at,
-        slot_min=slot_min,
-        price_per_kwh=_row(price, price.size, "price_per_kwh"),
-        feed_in_per_kwh=_row(feed_in_per_kwh, price.size, "feed_in_per_kwh"),
-        limit_kw=_row(limit_kw, price.size, "limit_kw"),
-        base_load_kw=_row(base_load_kw, price.size, "base_load_kw"),
-        pv_kw=_row(pv_kw, price.size, "pv_kw"),
-        demand_charge_per_kw=float(demand_charge_per_kw),
-        peak_so_far_kw=float(peak_so_far_kw),
-        waiting_price_per_kwh_h=float(waiting_price_per_kwh_h),
-        time_zone=time_zone,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanProblem:
     """V cars over a window of T slots; arrays have shape [V], ordered by arrival, then session.
 
@@ -153,10 +98,8 @@ class PlanProblem:
     """
 
     window: SiteWindow
+    needs: tuple[VehicleNeed, ...]
     session_ids: tuple[str, ...]
-    station_ids: tuple[str, ...]
-    arrival_at: tuple[datetime, ...]
-    departure_at: tuple[datetime, ...]
     first_slot: IntArray
     last_slot: IntArray
     first_share: FloatArray
@@ -165,12 +108,40 @@ class PlanProblem:
     max_power_kw: FloatArray
     shortfall_price_per_kwh: FloatArray
     """What a kWh not delivered costs the objective (never the bill)."""
+    quantum_kw: FloatArray
+    """The least power above zero; 0 where any is possible."""
     notes: tuple[str, ...] = ()
 
     @property
     def vehicles(self) -> int:
         """V."""
         return len(self.session_ids)
+
+    @cached_property
+    def station_ids(self) -> tuple[str, ...]:
+        """[V] where each car is."""
+        return tuple(need.station_id for need in self.needs)
+
+    @cached_property
+    def arrival_at(self) -> tuple[datetime, ...]:
+        """[V] in UTC."""
+        return tuple(need.arrival_at.astimezone(UTC) for need in self.needs)
+
+    @cached_property
+    def departure_at(self) -> tuple[datetime, ...]:
+        """[V] in UTC."""
+        return tuple(need.departure_at.astimezone(UTC) for need in self.needs)
+
+    @cached_property
+    def levels_kw(self) -> dict[tuple[float, ...], IntArray]:
+        """Cars by the finite sets of powers that they can draw; those without such a set are in none."""
+        groups: dict[tuple[float, ...], list[int]] = {}
+        for car, need in enumerate(self.needs):
+            if need.pilots_kw:
+                # a car offered more than it can take takes what it can
+                levels = sorted({min(level, need.max_power_kw) for level in need.pilots_kw} - {0.0})
+                groups.setdefault(tuple(levels), []).append(car)
+        return {levels: np.array(cars, dtype=np.int64) for levels, cars in groups.items()}
 
     def availability(self) -> FloatArray:
         """[V, T] The share of each slot in which each car is there, 0 to 1."""
@@ -189,6 +160,11 @@ class PlanProblem:
         most: FloatArray = self.max_power_kw * (whole + ends) * self.window.slot_h
         return most
 
+    def position(self, at: datetime) -> float:
+        """An instant in slots since the start, cut to the window."""
+        window = self.window
+        return float(_snap(np.array((at - window.start_at).total_seconds() / 60.0 / window.slot_min), window.slots))
+
 
 def build_problem(needs: Sequence[VehicleNeed], window: SiteWindow) -> PlanProblem:
     """Lay the needs over the window's slots; the order of ``needs`` has no influence.
@@ -201,7 +177,7 @@ def build_problem(needs: Sequence[VehicleNeed], window: SiteWindow) -> PlanProbl
     """
     for need in needs:
         _check_need(need)
-    ordered = sorted(needs, key=lambda need: (need.arrival_at, need.session_id))
+    ordered = tuple(sorted(needs, key=lambda need: (need.arrival_at, need.session_id)))
     ids = tuple(need.session_id for need in ordered)
     if len(set(ids)) < len(ids):
         twice = next(one for one in ids if ids.count(one) > 1)
@@ -209,28 +185,27 @@ def build_problem(needs: Sequence[VehicleNeed], window: SiteWindow) -> PlanProbl
     slot_s = window.slot_min * 60.0
     origin = window.start_at.timestamp()
     # in slots since the start, cut to the window and snapped to the slot's border within a sliver
-    begin = _snap(np.array([(need.arrival_at.timestamp() - origin) / slot_s for need in ordered]), window.slots)
-    end = _snap(np.array([(need.departure_at.timestamp() - origin) / slot_s for need in ordered]), window.slots)
+    begin = _snap(_floats([(need.arrival_at.timestamp() - origin) / slot_s for need in ordered]), window.slots)
+    end = _snap(_floats([(need.departure_at.timestamp() - origin) / slot_s for need in ordered]), window.slots)
     end = np.maximum(begin, end)
     first = np.minimum(np.floor(begin), window.slots).astype(np.int64)
     last = np.where(end > begin, np.ceil(end), first).astype(np.int64)
     price = must_serve_price(window)
     return PlanProblem(
         window=window,
+        needs=ordered,
         session_ids=ids,
-        station_ids=tuple(need.station_id for need in ordered),
-        arrival_at=tuple(need.arrival_at.astimezone(UTC) for need in ordered),
-        departure_at=tuple(need.departure_at.astimezone(UTC) for need in ordered),
         first_slot=first,
         last_slot=last,
         first_share=np.minimum(first + 1, end) - begin,
         last_share=end - np.maximum(last - 1, begin),
-        energy_needed_kwh=np.array([need.energy_needed_kwh for need in ordered], dtype=np.float64),
-        max_power_kw=np.array([need.max_power_kw for need in ordered], dtype=np.float64),
-        shortfall_price_per_kwh=np.array(
-            [price if need.value_per_kwh is None else need.value_per_kwh for need in ordered], dtype=np.float64
+        energy_needed_kwh=_floats([need.energy_needed_kwh for need in ordered]),
+        max_power_kw=_floats([_most_kw(need) for need in ordered]),
+        shortfall_price_per_kwh=_floats(
+            [price if need.value_per_kwh is None else need.value_per_kwh for need in ordered]
         ),
-        notes=_window_notes(window),
+        quantum_kw=_floats([_least_kw(need) for need in ordered]),
+        notes=window_notes(window),
     )
 
 
@@ -239,19 +214,25 @@ def must_serve_price(window: SiteWindow) -> float:
 
     One kWh more in one slot raises the peak by at most ``1 / slot_h`` kW.
     """
-    dearest = float(max(np.abs(window.price_per_kwh).max(), np.abs(window.feed_in_per_kwh).max()))
+    dearest = float(max(np.abs(window.steering_price_per_kwh).max(), np.abs(window.feed_in_per_kwh).max()))
     hours = window.slot_h * window.slots
-    dearest += window.demand_charge_per_kw / window.slot_h + window.waiting_price_per_kwh_h * hours
+    goals = window.goals
+    dearest += max(window.demand_charge_per_kw, window.peak_price_per_kw) / window.slot_h
+    dearest += window.waiting_price_per_kwh_h * hours + goals.rise_price_per_kw / window.slot_h + goals.start_price
     return 10.0 * dearest if dearest > 0 else 1.0
 
 
-def _row(value: npt.ArrayLike, slots: int, name: str) -> FloatArray:
-    found = np.asarray(value, dtype=np.float64)
-    if found.ndim > 1 or (found.ndim == 1 and found.size not in (1, slots)):
-        raise PlanInputError(f"{name} has shape {found.shape}; wanted one number or {slots}, one for each price.")
-    row = np.broadcast_to(found, (slots,)).copy()
-    row.setflags(write=False)
-    return row
+def _floats(values: list[float]) -> FloatArray:
+    return np.array(values, dtype=np.float64)
+
+
+def _most_kw(need: VehicleNeed) -> float:
+    return min(need.max_power_kw, max(need.pilots_kw)) if need.pilots_kw else need.max_power_kw
+
+
+def _least_kw(need: VehicleNeed) -> float:
+    least = min((level for level in need.pilots_kw if level > 0), default=need.min_power_kw)
+    return min(least, need.max_power_kw)
 
 
 def _snap(position: FloatArray, slots: int) -> FloatArray:
@@ -260,68 +241,45 @@ def _snap(position: FloatArray, slots: int) -> FloatArray:
     return np.clip(snapped, 0.0, float(slots))
 
 
-def _check_window(window: SiteWindow) -> None:
-    if window.start_at.tzinfo is None:
-        raise PlanInputError("The plan's start has no time zone. Give an instant like 2019-03-04T06:00:00-08:00.")
-    if window.slots == 0:
-        raise PlanInputError("The plan has no slots: give a price for at least one.")
-    if window.slot_min <= 0:
-        raise PlanInputError(f"Slots of {window.slot_min} minutes; wanted a positive number.")
-    try:
-        ZoneInfo(window.time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise PlanInputError(f"{window.time_zone!r} is not a time zone; write one like 'Europe/Oslo'.") from error
-    for name in ("price_per_kwh", "feed_in_per_kwh", "base_load_kw", "pv_kw"):
-        _check_row(window, name, np.isfinite(getattr(window, name)), "a finite number")
-    _check_row(window, "limit_kw", window.limit_kw >= 0, "a number that is not negative")  # NaN >= 0 is false
-    _check_row(window, "pv_kw", window.pv_kw >= 0, "a number that is not negative")
-    for name in ("demand_charge_per_kw", "peak_so_far_kw", "waiting_price_per_kwh_h"):
-        value = getattr(window, name)
-        if not (isfinite(value) and value >= 0):
-            raise PlanInputError(f"{name} is {value}; wanted a finite number that is not negative.")
-
-
-def _check_row(window: SiteWindow, name: str, good: npt.NDArray[np.bool_], wanted: str) -> None:
-    row: FloatArray = getattr(window, name)
-    if row.shape != (window.slots,):
-        raise PlanInputError(f"{name} has shape {row.shape}; wanted ({window.slots},), one for each price.")
-    bad = np.flatnonzero(~good)
-    if bad.size:
-        at = window.start_at + timedelta(minutes=window.slot_min * int(bad[0]))
-        raise PlanInputError(
-            f"{name} is {row[bad[0]]} in the slot of {at.isoformat()} ({bad.size} of {window.slots} slots); "
-            f"wanted {wanted}. Fill the gap or plan a window that has none."
-        )
-
-
 def _check_need(need: VehicleNeed) -> None:
-    where = f"Session {need.session_id!r}"
     if need.arrival_at.tzinfo is None or need.departure_at.tzinfo is None:
-        raise PlanInputError(f"{where}: arrival and departure need a time zone, like 2019-03-04T08:30:00-08:00.")
+        raise PlanInputError(f"{_where(need)}: arrival and departure need a time zone, like 2019-03-04T08:30:00-08:00.")
     if need.departure_at <= need.arrival_at:
         raise PlanInputError(
-            f"{where} departs at {need.departure_at.isoformat()}, not after its arrival at "
+            f"{_where(need)} departs at {need.departure_at.isoformat()}, not after its arrival at "
             f"{need.arrival_at.isoformat()}. Correct one of them."
         )
-    for name in ("energy_needed_kwh", "max_power_kw", "value_per_kwh"):
-        value = getattr(need, name)
+    _check_numbers(need, ("energy_needed_kwh", "max_power_kw", "value_per_kwh", "min_power_kw"))
+    if need.pilots_kw and not all(isfinite(level) and level >= 0 for level in need.pilots_kw):
+        raise PlanInputError(f"{_where(need)}: pilots_kw {need.pilots_kw}; wanted finite numbers, none negative.")
+    if need.early_departures:
+        _check_early(need)
+    for extra in (need.discharge, need.taper):
+        if extra is not None:
+            _check_numbers(extra, tuple(one.name for one in fields(extra)), _where(need))
+    if need.discharge is not None and not 0 < need.discharge.efficiency <= 1:
+        raise PlanInputError(f"{_where(need)}: efficiency is {need.discharge.efficiency}; wanted above 0, up to 1.")
+    if need.taper is not None and need.taper.time_h <= 0:
+        raise PlanInputError(f"{_where(need)}: a taper of {need.taper.time_h} h; wanted a positive time.")
+
+
+def _check_early(need: VehicleNeed) -> None:
+    if any(at.tzinfo is None for at, _ in need.early_departures):
+        raise PlanInputError(f"{_where(need)}: early departures need a time zone, like 2019-03-04T08:30:00-08:00.")
+    total = sum(probability for _, probability in need.early_departures)
+    if not (all(probability >= 0 for _, probability in need.early_departures) and total <= 1 + POWER_TOL_KW):
+        raise PlanInputError(
+            f"{_where(need)}: the probabilities of early departures add up to {total:g}; wanted 0 to 1."
+        )
+
+
+def _where(need: VehicleNeed) -> str:
+    return f"Session {need.session_id!r}"
+
+
+def _check_numbers(of: object, names: tuple[str, ...], where: str = "") -> None:
+    for name in names:
+        value = getattr(of, name)
         if value is not None and not (isfinite(value) and value >= 0):
-            raise PlanInputError(f"{where}: {name} is {value}; wanted a finite number that is not negative.")
-
-
-def _window_notes(window: SiteWindow) -> tuple[str, ...]:
-    notes = []
-    over = np.flatnonzero(window.base_load_kw - window.pv_kw > window.limit_kw + POWER_TOL_KW)
-    if over.size:
-        worst = float((window.base_load_kw - window.pv_kw - window.limit_kw)[over].max())
-        notes.append(
-            f"The base load alone exceeds the limit in {over.size} of {window.slots} slots, by up to {worst:.1f} kW; "
-            "no car charges then."
-        )
-    surplus = window.pv_kw > window.base_load_kw
-    if np.any(surplus & (window.feed_in_per_kwh > window.price_per_kwh)):
-        notes.append(
-            "Feed-in pays more than energy costs in some slots; there the plan weighs both as one price in between, "
-            "which may miss the very best plan. Its cost counts each in full."
-        )
-    return tuple(notes)
+            said = where or _where(of)  # type: ignore[arg-type]
+            raise PlanInputError(f"{said}: {name} is {value}; wanted a finite number that is not negative.")

@@ -123,7 +123,7 @@ def test_the_matrix_is_well_formed_whatever_the_stays() -> None:
     draw = np.random.default_rng(3)
     needs = [_need(float(a), float(a + d), f"c{i}") for i, (a, d) in enumerate(draw.uniform(1, 55, (20, 2)))]
     window = replace(WINDOW, pv_kw=np.array([0.0, 20.0, 0.0, 3.0]), demand_charge_per_kw=2.0)
-    matrix = to_matrix(build_problem(needs, window))
+    matrix = to_matrix(build_problem(needs, window)).lp
     columns, rows = len(matrix.cost), len(matrix.row_lower)
     assert matrix.start[0] == 0
     assert matrix.start[-1] == len(matrix.index) == len(matrix.value)

@@ -10,6 +10,7 @@ import pytest
 from plugcast.domain.plan import PlanStatus
 from plugcast.schedule import solve as module
 from plugcast.schedule.cost import cost_of
+from plugcast.schedule.engine import Engine
 from plugcast.schedule.heuristics import earliest_departure_first, least_laxity_first, uncontrolled, violations
 from plugcast.schedule.mpc import Policy, decide
 from plugcast.schedule.problem import PlanProblem, VehicleNeed, build_problem, site_window
@@ -62,8 +63,8 @@ def test_a_refused_model_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_time_out_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    instants = iter([0.0, 100.0])
-    monkeypatch.setattr(module, "monotonic", lambda: next(instants))
+    spent = iter([0.0, 100.0])
+    monkeypatch.setattr(Engine, "seconds", lambda _: next(spent))
     result = plan(_problem(_need("a", 0, 4, 4.0)), "x", START)
     assert result.status is PlanStatus.FALLBACK
     assert "its time was up" in result.notes[0]
