@@ -146,6 +146,11 @@ class Engine:
         _, prices = self.solver.getBasisTransposeSolve(np.where(of_basic >= 0, cost[np.maximum(of_basic, 0)], 0.0))
         return np.asarray(prices, dtype=np.float64)
 
+    def has_solution(self) -> bool:
+        """Whether the last run left a feasible point."""
+        info = self.solver.getInfo()
+        return bool(info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible)
+
     def iterations(self) -> int:
         """Of the simplex method, in the last run."""
         return int(self.solver.getInfo().simplex_iteration_count)

@@ -74,6 +74,10 @@ class Relaxed:
     """In units of the matrix."""
     cuts: int = 0
 
+    def solution(self, *, bound: float | None = None) -> Solution:
+        """As powers; ``bound`` in units of the matrix."""
+        return as_solution(self.matrix, self.instant, self.columns, objective=self.objective, bound=bound)
+
 
 def plan(problem: PlanProblem, site_id: str, issued_at: datetime, *, time_limit_s: float = 5.0) -> ChargingPlan:
     """The cheapest plan inside the limits, each car explained; never empty, never silent about a shortfall.
@@ -97,7 +101,7 @@ def solve(problem: PlanProblem, *, time_limit_s: float = 5.0) -> Solution:
     if nothing_to_decide(problem):
         return idle(problem)
     relaxed = relax(problem, time_limit_s=time_limit_s)
-    return fallback(problem, relaxed) if isinstance(relaxed, str) else as_solution(relaxed)
+    return fallback(problem, relaxed) if isinstance(relaxed, str) else relaxed.solution()
 
 
 def nothing_to_decide(problem: PlanProblem) -> bool:
@@ -214,18 +218,19 @@ def powers(at: Places, columns: FloatArray) -> FloatArray:
     return net
 
 
-def as_solution(relaxed: Relaxed, *, bound: float | None = None) -> Solution:
+def as_solution(
+    matrix: LpMatrix, instant: Instant, columns: FloatArray, *, objective: float, bound: float | None = None
+) -> Solution:
     """Powers with the solver's rounding taken out; ``bound`` in units of the matrix, by default the objective."""
-    matrix, at = relaxed.matrix, relaxed.matrix.at
-    battery = None
+    at, battery = matrix.at, None
     if at.battery >= 0:
-        charge = relaxed.columns[at.battery : at.battery + at.slots]
-        battery = charge - relaxed.columns[at.battery + at.slots : at.battery + 2 * at.slots]
+        charge = columns[at.battery : at.battery + at.slots]
+        battery = charge - columns[at.battery + at.slots : at.battery + 2 * at.slots]
     return Solution(
-        power_kw=_inside(matrix.problem, at, relaxed.instant, powers(at, relaxed.columns), battery),
+        power_kw=_inside(matrix.problem, at, instant, powers(at, columns), battery),
         status=PlanStatus.OPTIMAL,
-        objective=relaxed.objective * matrix.unit,
-        bound=(relaxed.objective if bound is None else bound) * matrix.unit,
+        objective=objective * matrix.unit,
+        bound=(objective if bound is None else bound) * matrix.unit,
         battery_kw=battery,
     )
 

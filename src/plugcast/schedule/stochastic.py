@@ -1,0 +1,299 @@
+"""One decision now, many futures: two-stage planning over scenarios, with a price on the worst of them.
+
+Here and now, alike in all scenarios: the powers of the first slots and, where it is committed, the site's peak. Later
+powers are each scenario's own. What a car would miss by leaving earlier, or cost by coming on top, then weighs in the
+first command. With ``cvar_weight`` the mean of the worst scenarios counts beside the mean of all (Rockafellar and
+Uryasev 2000).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from plugcast.errors import PlanInputError
+from plugcast.schedule import crash
+from plugcast.schedule.cuts import instant_limits
+from plugcast.schedule.engine import Engine
+from plugcast.schedule.matrix import to_matrix
+from plugcast.schedule.options import gives_power
+from plugcast.schedule.solve import (
+    CUT_ROUNDS,
+    EARLY_SLOPES,
+    GUARD_COLUMNS,
+    Solution,
+    as_solution,
+    fallback,
+    idle,
+    nothing_to_decide,
+    powers,
+)
+from plugcast.schedule.sparse import Builder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from plugcast.schedule.arrays import FloatArray, IntArray
+    from plugcast.schedule.matrix import LpMatrix
+    from plugcast.schedule.problem import PlanProblem
+    from plugcast.schedule.sparse import Programme
+
+_SUM_TOL: Final = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """What is decided here and now, and how risk weighs."""
+
+    shared_slots: int = 1
+    """Slots whose powers are alike in all scenarios where a car is there."""
+    share_peak: bool = False
+    """One peak for all scenarios: a capacity that is committed beforehand."""
+    cvar_weight: float = 0.0
+    """0 weighs the mean of all scenarios alone, 1 only that of the worst."""
+    cvar_level: float = 0.9
+    """The worst are the scenarios beyond this quantile of cost."""
+
+    def __post_init__(self) -> None:
+        """Refuse weights that are none."""
+        if self.shared_slots < 1:
+            raise PlanInputError(f"{self.shared_slots} shared slots; wanted at least 1, that of the command.")
+        if not (0 <= self.cvar_weight <= 1 and 0 <= self.cvar_level < 1):
+            raise PlanInputError(
+                f"A CVaR weight of {self.cvar_weight} at level {self.cvar_level}; wanted shares from 0 to 1."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManyFutures:
+    """The solution over S scenarios."""
+
+    nominal: Solution
+    """Of the first scenario, whose first slots are those of all."""
+    power_kw: tuple[FloatArray, ...]
+    """[S] of [V, T]: what each would do."""
+    costs: FloatArray
+    """[S] objective of each, in the tariff's currency."""
+    expected: float
+    cvar: float
+    """Mean cost of the worst; NaN after a fallback."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extensive:
+    """All scenarios in one programme."""
+
+    lp: Programme
+    matrices: tuple[LpMatrix, ...]
+    columns: tuple[IntArray, ...]
+    """[S] where each scenario's columns stand."""
+    rows: tuple[int, ...]
+    """[S] where each scenario's rows begin."""
+    shared: IntArray
+    """Columns that more than one scenario uses."""
+    early: FloatArray
+    risk: int
+    """First of the columns that measure risk; all before it belong to scenarios."""
+
+
+def solve_scenarios(
+    scenarios: Sequence[PlanProblem],
+    probability: Sequence[float] | None = None,
+    stages: Stages | None = None,
+    *,
+    time_limit_s: float = 20.0,
+) -> ManyFutures:
+    """The best first step for all scenarios together; they must cover the same slots.
+
+    Cars are matched by session; one that a scenario lacks does not come in it. The first scenario is the one whose
+    plan is shown; without a solution in time it is planned in order of departure.
+
+    Raises:
+        PlanInputError: There is no scenario, probabilities do not add up to 1, or windows differ in their slots.
+    """
+    chosen = stages or Stages()
+    weight = _weights(scenarios, probability)
+    nominal = scenarios[0]
+    if all(nothing_to_decide(one) for one in scenarios):
+        blank = tuple(np.zeros((one.vehicles, one.window.slots)) for one in scenarios)
+        zero = np.zeros(len(scenarios))
+        return ManyFutures(nominal=idle(nominal), power_kw=blank, costs=zero, expected=0.0, cvar=0.0)
+    form = extensive(scenarios, weight, chosen)
+    columns = _run(form, time_limit_s)
+    if isinstance(columns, str):
+        failed = fallback(nominal, columns)
+        nothing = np.full(len(scenarios), np.nan)
+        return ManyFutures(nominal=failed, power_kw=(failed.power_kw,), costs=nothing, expected=np.nan, cvar=np.nan)
+    solutions = [_solution(form, scenario, columns) for scenario in range(len(scenarios))]
+    costs = np.array([one.objective for one in solutions])
+    return ManyFutures(
+        nominal=solutions[0],
+        power_kw=tuple(one.power_kw for one in solutions),
+        costs=costs,
+        expected=float(weight @ costs),
+        cvar=cvar(costs, weight, chosen.cvar_level),
+    )
+
+
+def cvar(costs: FloatArray, probability: FloatArray, level: float) -> float:
+    """Mean of the worst share ``1 - level`` of costs.
+
+    >>> cvar(np.array([1.0, 2.0, 9.0, 3.0]), np.full(4, 0.25), 0.5)
+    6.0
+    """
+    order = np.argsort(-costs, kind="stable")
+    worst, left = costs[order], 1.0 - level
+    before = np.cumsum(probability[order]) - probability[order]
+    taken = np.clip(left - before, 0.0, probability[order])
+    return float(taken @ worst / left)
+
+
+def extensive(scenarios: Sequence[PlanProblem], weight: FloatArray, stages: Stages) -> Extensive:
+    """One block a scenario; the columns decided here and now stand in all blocks at once."""
+    matrices = tuple(to_matrix(problem) for problem in scenarios)
+    unit = matrices[0].unit
+    place: dict[tuple[str, int], int] = {}
+    maps: list[IntArray] = []
+    total = 0
+    for matrix in matrices:
+        mapped = np.full(matrix.lp.columns, -1, dtype=np.int64)
+        for column, key in _shared_keys(matrix, stages):
+            mapped[column] = place.get(key, -1)
+        fresh = np.flatnonzero(mapped < 0)
+        mapped[fresh] = total + np.arange(len(fresh))
+        total += len(fresh)
+        for column, key in _shared_keys(matrix, stages):
+            place.setdefault(key, int(mapped[column]))
+        maps.append(mapped)
+    cost, early, seen = np.zeros(total), np.zeros(total), np.zeros(total, dtype=np.int64)
+    lower, upper = np.full(total, -np.inf), np.full(total, np.inf)
+    mean_share = 1.0 - stages.cvar_weight
+    for matrix, mapped, share in zip(matrices, maps, weight.tolist(), strict=True):
+        cost[mapped] += share * mean_share * matrix.lp.cost * (matrix.unit / unit)
+        early[mapped] += share * matrix.early
+        lower[mapped] = np.maximum(lower[mapped], matrix.lp.lower)
+        upper[mapped] = np.minimum(upper[mapped], matrix.lp.upper)
+        seen[mapped] += 1
+    build = Builder()
+    build.columns(total, cost=cost, lower=lower, upper=upper)
+    rows = []
+    for matrix, mapped in zip(matrices, maps, strict=True):
+        first = build.rows(matrix.lp.rows, lower=matrix.lp.row_lower, upper=matrix.lp.row_upper)
+        build.add(first + matrix.lp.index.astype(np.int64), mapped[matrix.lp.column_of_entry()], matrix.lp.value)
+        rows.append(first)
+    if stages.cvar_weight > 0:
+        _add_cvar(build, matrices, maps, weight, stages)
+    return Extensive(
+        lp=build.finish(),
+        matrices=matrices,
+        columns=tuple(maps),
+        rows=tuple(rows),
+        shared=np.flatnonzero(seen > 1),
+        early=early,
+        risk=total,
+    )
+
+
+def _shared_keys(matrix: LpMatrix, stages: Stages) -> list[tuple[int, tuple[str, int]]]:
+    """Columns decided here and now, and by what they are known in other scenarios."""
+    pairs, at, problem = matrix.at.pairs, matrix.at, matrix.problem
+    early = np.flatnonzero(pairs.slot < stages.shared_slots)
+    named = [
+        (column, (problem.session_ids[int(pairs.vehicle[column])], int(pairs.slot[column])))
+        for column in early.tolist()
+    ]
+    if len(at.given):
+        back = [(int(at.given[column]), (f"{key[0]}/back", key[1])) for column, key in named if at.given[column] >= 0]
+        named += back
+    if stages.share_peak and at.peak_rows:
+        named.append((at.peak, ("", -1)))
+    return named
+
+
+def _add_cvar(
+    build: Builder, matrices: Sequence[LpMatrix], maps: Sequence[IntArray], weight: FloatArray, stages: Stages
+) -> None:
+    """``threshold + sum of p x excess / (1 - level)``, excess of each scenario's cost over the threshold."""
+    share = stages.cvar_weight
+    threshold = build.columns(1, cost=share, lower=-np.inf, upper=np.inf)
+    excess = build.columns(len(matrices), cost=share * weight / (1.0 - stages.cvar_level), upper=np.inf)
+    unit = matrices[0].unit
+    for scenario, (matrix, mapped) in enumerate(zip(matrices, maps, strict=True)):
+        row = build.rows(1, upper=0.0)
+        priced = np.flatnonzero(matrix.lp.cost)
+        build.add(np.full(len(priced), row), mapped[priced], matrix.lp.cost[priced] * (matrix.unit / unit))
+        build.add(row, threshold, -1.0)
+        build.add(row, excess + scenario, -1.0)
+
+
+def _run(form: Extensive, time_limit_s: float) -> FloatArray | str:
+    """Columns of the whole, instant limits kept in every scenario; or why not."""
+    if time_limit_s <= 0:
+        return "no time was given"
+    lp = form.lp
+    cost = lp.cost.copy()
+    cost[: form.risk] += EARLY_SLOPES[0] * form.matrices[0].scale * form.early
+    engine = Engine(lp, cost=cost)
+    deadline, guarded = engine.seconds() + time_limit_s, lp.columns > GUARD_COLUMNS
+    # with a price of the peak, every start that was tried costs more than it saves
+    if not any(matrix.at.peak_rows for matrix in form.matrices) and lp.columns == form.risk:
+        engine.start_from(_start(form, cost))
+    instants = [instant_limits(one.problem, one.at, gives=gives_power(one.problem)) for one in form.matrices]
+    columns = np.empty(0)
+    for _ in range(CUT_ROUNDS):
+        failure = engine.run(deadline - engine.seconds(), guarded=guarded)
+        if failure:
+            return failure
+        columns, added = engine.values(), 0
+        for matrix, mapped, instant in zip(form.matrices, form.columns, instants, strict=True):
+            rows = instant.broken(powers(matrix.at, columns[mapped]) / matrix.at.pairs.share)
+            if rows is not None:
+                count = len(rows.upper)
+                engine.add_rows(np.full(count, -np.inf), rows.upper, rows.start, mapped[rows.index], rows.value)
+                added += count
+        if not added:
+            break
+    return columns
+
+
+def _start(form: Extensive, cost: FloatArray) -> crash.Basis:
+    """Each scenario's own start, side by side; a shared column that several need is basic in the first alone."""
+    columns = np.zeros(form.lp.columns, dtype=np.int8)
+    rows = np.full(form.lp.rows, crash.BASIC, dtype=np.int8)
+    taken = np.zeros(form.lp.columns, dtype=np.bool_)
+    for matrix, mapped, first in zip(form.matrices, form.columns, form.rows, strict=True):
+        own = crash.alone(matrix, cost[mapped])
+        status, pairs = own.columns.copy(), matrix.at.pairs
+        again = np.flatnonzero(taken[mapped[: pairs.count]])
+        lost = again[status[again] == crash.BASIC]
+        status[matrix.at.first_short + pairs.vehicle[lost]] = crash.BASIC
+        kept = ~taken[mapped]
+        columns[mapped[kept]] = status[kept]
+        rows[first : first + matrix.lp.rows] = own.rows
+        taken[mapped] = True
+    return crash.Basis(columns=columns, rows=rows)
+
+
+def _solution(form: Extensive, scenario: int, columns: FloatArray) -> Solution:
+    matrix, mapped = form.matrices[scenario], form.columns[scenario]
+    own = columns[mapped]
+    instant = instant_limits(matrix.problem, matrix.at, gives=gives_power(matrix.problem))
+    return as_solution(matrix, instant, own, objective=float(matrix.lp.cost @ own))
+
+
+def _weights(scenarios: Sequence[PlanProblem], probability: Sequence[float] | None) -> FloatArray:
+    if not scenarios:
+        raise PlanInputError("No scenario was given; wanted at least one.")
+    slots = {(one.window.start_at, one.window.slots, one.window.slot_min) for one in scenarios}
+    if len(slots) > 1:
+        raise PlanInputError(f"Scenarios cover {len(slots)} different spans of slots; wanted the same for all.")
+    if probability is None:
+        return np.full(len(scenarios), 1.0 / len(scenarios))
+    weight = np.array(probability, dtype=np.float64)
+    if len(weight) != len(scenarios) or not np.all(weight >= 0) or abs(weight.sum() - 1.0) > _SUM_TOL:
+        raise PlanInputError(
+            f"{len(weight)} probabilities that add up to {weight.sum():g} for {len(scenarios)} scenarios; wanted 1."
+        )
+    return weight
