@@ -41,6 +41,19 @@ class _Scene:
     surplus: npt.NDArray[np.bool_]
     """[T] PV gives more than the base load takes."""
     peak_kw: float
+    wires: tuple[_Wire, ...] = ()
+    """Limits of the network that bind at some time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wire:
+    """A circuit or conductor that is loaded to its limit."""
+
+    name: str
+    feeds: npt.NDArray[np.bool_]
+    """[V] cars that load it."""
+    full: npt.NDArray[np.bool_]
+    """[T]"""
 
 
 def explain(
@@ -86,7 +99,43 @@ def _scene(problem: PlanProblem, power_kw: FloatArray) -> _Scene:
         at_peak=(net >= max(peak, window.peak_so_far_kw) - _TOL_KW) & (window.demand_charge_per_kw > 0),
         surplus=window.pv_kw > window.base_load_kw,
         peak_kw=max(peak, window.peak_so_far_kw),
+        wires=_wires(problem, np.divide(power_kw, share, out=np.zeros_like(power_kw), where=share > 0)),
     )
+
+
+def _wires(problem: PlanProblem, while_there: FloatArray) -> tuple[_Wire, ...]:
+    network = problem.window.network
+    if network is None or not problem.vehicles:
+        return ()
+    weight = network.of(problem.station_ids)
+    full = np.abs(weight @ while_there) >= network.limit[:, None] * (1 - _TOL_KW) - _TOL_KW
+    return tuple(
+        _Wire(
+            name=f"{network.names[line]} ({network.limit[line]:.4g} {network.units[line]})",
+            feeds=np.abs(weight[line]) > 0,
+            full=full[line],
+        )
+        for line in np.flatnonzero(full.any(axis=1)).tolist()
+    )
+
+
+def _loaded(scene: _Scene, car: int) -> list[str]:
+    """Each wire that keeps a car below its own power, and when."""
+    open_to = (scene.share[car] > 0) & _below_own(scene, car)
+    return [
+        f"{wire.name} binds {_windows(scene, car, slots)}"
+        for wire in scene.wires
+        if wire.feeds[car] and (slots := np.flatnonzero(wire.full & open_to)).size
+    ]
+
+
+def _wired_up(scene: _Scene, car: int) -> npt.NDArray[np.bool_]:
+    """[T] some wire of this car is full."""
+    full: npt.NDArray[np.bool_] = np.zeros(scene.problem.window.slots, dtype=np.bool_)
+    for wire in scene.wires:
+        if wire.feeds[car]:
+            full |= wire.full
+    return full
 
 
 def _label(local: datetime, problem: PlanProblem) -> str:
@@ -107,6 +156,7 @@ def _sentence(scene: _Scene, car: int, shortfall: Shortfall | None, rule: str) -
         limited = np.flatnonzero(scene.full & (scene.share[car] > 0) & _below_own(scene, car))
         if limited.size:
             parts.append(f"{_limit(scene, limited)} binds {_windows(scene, car, limited)}")
+        parts += _loaded(scene, car)
     else:
         parts.append("Does not charge")
     if shortfall is not None:
@@ -118,7 +168,7 @@ def _sentence(scene: _Scene, car: int, shortfall: Shortfall | None, rule: str) -
 def _why(scene: _Scene, car: int, charging: IntArray) -> str:
     window = scene.problem.window
     stay = np.flatnonzero(scene.share[car] > 0)
-    spare = stay[_below_own(scene, car)[stay] & ~scene.full[stay]]
+    spare = stay[_below_own(scene, car)[stay] & ~scene.full[stay] & ~_wired_up(scene, car)[stay]]
     if not spare.size:
         return "and needs the whole stay for it"
     if np.all(scene.surplus[charging]):
@@ -173,9 +223,13 @@ def _reason(scene: _Scene, car: int, missing_kwh: float, stay_kwh: float, rule: 
     limited = np.flatnonzero(scene.full & (scene.share[car] > 0) & below)
     if limited.size:
         reasons.append(f"{_limit(scene, limited)} binds {_windows(scene, car, limited)}")
-    elif rule:
+    reasons += _loaded(scene, car)
+    if rule and not limited.size and not scene.wires:
         reasons.append(f"charging {rule} left no room")
-    if np.any((scene.share[car] > 0) & below & ~scene.full) and not rule:
+    step_kwh = float(problem.quantum_kw[car]) * window.slot_h
+    if missing_kwh < step_kwh:
+        reasons.append(f"less is missing than a slot at its least power gives ({step_kwh:.2f} kWh)")
+    elif np.any((scene.share[car] > 0) & below & ~scene.full & ~_wired_up(scene, car)) and not rule:
         value = problem.shortfall_price_per_kwh[car]
         reasons.append(f"more would cost more than the {value:.3g} that a kWh is worth to it")
     return " and ".join(reasons) or "no power was left for it"

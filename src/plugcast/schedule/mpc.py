@@ -5,8 +5,8 @@ Pure: the instant, the cars and the site come in, the decision and the new state
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
@@ -16,16 +16,20 @@ import numpy as np
 from plugcast.domain.plan import PlanStatus
 from plugcast.domain.units import HORIZON_SLOTS
 from plugcast.schedule.heuristics import earliest_departure_first, least_laxity_first, uncontrolled
+from plugcast.schedule.integral import Exact, exact, repair
 from plugcast.schedule.outcome import plan_of, setpoints
 from plugcast.schedule.problem import ENERGY_TOL_KWH, VehicleNeed, build_problem
+from plugcast.schedule.response import Response
 from plugcast.schedule.solve import Solution, solve
+from plugcast.schedule.stochastic import Stages, solve_scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
 
     from plugcast.domain.plan import ChargingPlan, Setpoint
-    from plugcast.schedule.problem import FloatArray, PlanProblem, SiteWindow
+    from plugcast.schedule.live import LiveModel
+    from plugcast.schedule.problem import Discharge, FloatArray, PlanProblem, SiteWindow
+    from plugcast.schedule.stochastic import ManyFutures
 
 
 class Policy(StrEnum):
@@ -33,6 +37,10 @@ class Policy(StrEnum):
 
     LP = "lp"
     """Cheapest inside the limits."""
+    WHOLE = "whole"
+    """The same with powers that the chargers can offer (6 A at least, whole pilots), by repair."""
+    EXACT = "exact"
+    """The same by search: slower, and the best there is."""
     EDF = "edf"
     """Earliest departure first."""
     LLF = "llf"
@@ -63,6 +71,28 @@ class PresentCar:
     done: bool = False
     """The car has stopped drawing: it needs nothing more, whatever was forecast."""
     value_per_kwh: float | None = None
+    min_power_kw: float = 0.0
+    pilots_kw: tuple[float, ...] = ()
+    early_departures: tuple[tuple[datetime, float], ...] = ()
+    discharge: Discharge | None = None
+    response: Response = field(default_factory=Response)
+    """What its answers have taught so far; ``controller`` keeps it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Future:
+    """One way in which the horizon may turn out; what is left out is as expected."""
+
+    probability: float
+    departure_at: Mapping[str, datetime] = field(default_factory=dict)
+    """By session, of cars that are there."""
+    energy_kwh: Mapping[str, float] = field(default_factory=dict)
+    """For the whole session, by session, of cars that are there."""
+    coming: tuple[VehicleNeed, ...] | None = None
+    """Cars that plug in later."""
+    pv_kw: FloatArray | None = None
+    """[T] of the window."""
+    base_load_kw: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +117,8 @@ class Decision:
     problem: PlanProblem
     solution: Solution
     rule: str = ""
+    futures: ManyFutures | None = None
+    """What each scenario would do and cost, where there were any."""
 
     def setpoints(self, slots: int = 1) -> tuple[Setpoint, ...]:
         """The commands of the first slots."""
@@ -102,6 +134,7 @@ class Decision:
             status=self.solution.status,
             notes=(self.solution.note,) if self.solution.note else (),
             rule=self.rule,
+            battery_kw=self.solution.battery_kw,
         )
 
 
@@ -120,40 +153,115 @@ class RecedingHorizon:
     overstay_min: float = 60.0
     top_up_share: float = 0.25
     top_up_kwh: float = 1.0
+    whole_slots: int | None = 1
+    """Slots that ``Policy.WHOLE`` settles: those about to be commanded; None: all."""
+    stages: Stages = field(default_factory=Stages)
+    """What futures share, and how their worst weigh."""
 
-    def decide(self, state: HorizonState, now: datetime, cars: Sequence[PresentCar], window: SiteWindow) -> Decision:
+    def decide(
+        self,
+        state: HorizonState,
+        now: datetime,
+        cars: Sequence[PresentCar],
+        window: SiteWindow,
+        *,
+        coming: Sequence[VehicleNeed] = (),
+        futures: Sequence[Future] = (),
+        drawn_kw: float = 0.0,
+        live: LiveModel | None = None,
+    ) -> Decision:
         """Powers for the cars that are there, over a window whose first slot is the present one.
 
-        The window is cut after the last expected departure, and after ``horizon_slots``.
+        The window is cut after the last expected departure, and after ``horizon_slots``; with a ``live`` model it keeps
+        its length, so that the model can be kept. Where the present slot has already begun, cars charge in the rest of
+        it, and ``drawn_kw`` is what they have drawn of its mean so far.
+
+        Args:
+            state: The month's peak so far.
+            now: Inside the window's first slot.
+            cars: Those at their plugs.
+            window: The site from the present slot on.
+            coming: Cars that are expected to plug in.
+            futures: Scenarios; the first step is then the best for all of them, and the plan that of the expectation.
+            drawn_kw: Mean over the present slot of what cars have drawn in it.
+            live: A model that goes on from its last step.
         """
-        needs = self.needs(now, cars)
+        began = now > window.start_at
+        needs = [*self.needs(now, cars, began=began), *coming]
         last = max((need.departure_at for need in needs), default=now)
         slots = int(np.ceil((last - window.start_at).total_seconds() / 60.0 / window.slot_min))
-        cut = window.part(0, min(max(slots, 1), self.horizon_slots))
+        cut = window.part(0, self.horizon_slots if live is not None else min(max(slots, 1), self.horizon_slots))
         month = f"{now.astimezone(ZoneInfo(window.time_zone)):%Y-%m}"
         peak = state.peak_kw if month == state.month else 0.0
-        problem = build_problem(needs, replace(cut, peak_so_far_kw=max(peak, window.peak_so_far_kw)))
-        return decide(problem, self.policy, time_limit_s=self.time_limit_s)
+        here = replace(cut, peak_so_far_kw=max(peak, window.peak_so_far_kw))
+        if drawn_kw:
+            here = replace(here, base_load_kw=_first_raised(here.base_load_kw, drawn_kw))
+        problem = build_problem(needs, here)
+        if futures and self.policy in {Policy.LP, Policy.WHOLE}:
+            return self._for_all(problem, now, cars, coming, futures, began=began)
+        return decide(problem, self.policy, time_limit_s=self.time_limit_s, whole_slots=self.whole_slots, live=live)
+
+    def _for_all(
+        self,
+        nominal: PlanProblem,
+        now: datetime,
+        cars: Sequence[PresentCar],
+        coming: Sequence[VehicleNeed],
+        futures: Sequence[Future],
+        *,
+        began: bool,
+    ) -> Decision:
+        """The expectation with what the futures leave of probability, and each future."""
+        problems, weights = [nominal], [1.0 - sum(future.probability for future in futures)]
+        for future in futures:
+            changed = [
+                replace(
+                    car,
+                    departure_expected_at=future.departure_at.get(car.session_id, car.departure_expected_at),
+                    energy_expected_kwh=future.energy_kwh.get(car.session_id, car.energy_expected_kwh),
+                )
+                for car in cars
+            ]
+            later = coming if future.coming is None else future.coming
+            window, slots = nominal.window, nominal.window.slots
+            there = replace(
+                window,
+                pv_kw=window.pv_kw if future.pv_kw is None else future.pv_kw[:slots],
+                base_load_kw=window.base_load_kw if future.base_load_kw is None else future.base_load_kw[:slots],
+            )
+            problems.append(build_problem([*self.needs(now, changed, began=began), *later], there))
+            weights.append(future.probability)
+        weights[0] = max(weights[0], 0.0)
+        many = solve_scenarios(problems, weights, self.stages, time_limit_s=self.time_limit_s)
+        return Decision(problem=nominal, solution=many.nominal, futures=many)
 
     def step(self, state: HorizonState, now: datetime, cars: Sequence[PresentCar], window: SiteWindow) -> ChargingPlan:
         """``decide``, as an explained plan."""
         return self.decide(state, now, cars, window).as_plan(self.site_id, now)
 
-    def needs(self, now: datetime, cars: Sequence[PresentCar]) -> list[VehicleNeed]:
-        """What each car is expected to want from now on, expectations extended where reality outran them."""
+    def needs(self, now: datetime, cars: Sequence[PresentCar], *, began: bool = False) -> list[VehicleNeed]:
+        """What each car is expected to want from now on, expectations extended where reality outran them.
+
+        ``began``: the present slot has begun, and nothing can be charged in the part that is over.
+        """
         return [
             VehicleNeed(
                 session_id=car.session_id,
                 station_id=car.station_id,
-                arrival_at=min(car.arrival_at, now),
+                arrival_at=now if began else min(car.arrival_at, now),
                 departure_at=(
                     car.departure_expected_at
                     if car.departure_expected_at > now
                     else now + timedelta(minutes=self.overstay_min)
                 ),
                 energy_needed_kwh=self._remaining_kwh(car),
-                max_power_kw=car.max_power_kw,
+                max_power_kw=car.response.most_kw(car.max_power_kw),
                 value_per_kwh=car.value_per_kwh,
+                min_power_kw=car.min_power_kw,
+                pilots_kw=car.pilots_kw,
+                early_departures=tuple(one for one in car.early_departures if one[0] > now),
+                discharge=car.discharge,
+                taper=car.response.taper(car.energy_delivered_kwh),
             )
             for car in cars
         ]
@@ -167,11 +275,29 @@ class RecedingHorizon:
         return max(self.top_up_kwh, self.top_up_share * car.energy_delivered_kwh)
 
 
-def decide(problem: PlanProblem, policy: Policy, *, time_limit_s: float = 5.0) -> Decision:
-    """Powers by any policy."""
+def decide(
+    problem: PlanProblem,
+    policy: Policy,
+    *,
+    time_limit_s: float = 5.0,
+    whole_slots: int | None = None,
+    live: LiveModel | None = None,
+) -> Decision:
+    """Powers by any policy; ``whole_slots`` limits ``Policy.WHOLE`` to the first slots."""
     if policy is Policy.LP:
-        return Decision(problem=problem, solution=solve(problem, time_limit_s=time_limit_s))
+        solver = live.solve if live is not None else solve
+        return Decision(problem=problem, solution=solver(problem, time_limit_s=time_limit_s))
+    if policy is Policy.WHOLE:
+        return Decision(problem=problem, solution=repair(problem, time_limit_s=time_limit_s, slots=whole_slots))
+    if policy is Policy.EXACT:
+        return Decision(problem=problem, solution=exact(problem, Exact(time_limit_s=time_limit_s)))
     powers, rule = _HEURISTICS[policy]
     note = f"As asked, nothing was optimised: cars charge {rule}."
     solution = Solution(power_kw=powers(problem), status=PlanStatus.HEURISTIC, note=note)
     return Decision(problem=problem, solution=solution, rule=rule)
+
+
+def _first_raised(row: FloatArray, by: float) -> FloatArray:
+    raised = row.copy()
+    raised[0] += by
+    return raised
