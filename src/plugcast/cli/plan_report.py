@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
@@ -11,44 +10,14 @@ from plugcast.cli.output import err, out
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from plugcast.adapters.series import Series
     from plugcast.domain.plan import ChargingPlan
-    from plugcast.domain.site import Tariff
-    from plugcast.schedule.cost import Cost
-    from plugcast.schedule.needs import NeedsRead
-    from plugcast.schedule.problem import PlanProblem
+    from plugcast.services.planning import PlanReport
 
 _SHOWN: Final = 5
 """Rejected rows that are printed; --json has all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prices:
-    """A tariff or a series, whichever was given."""
-
-    name: str
-    currency: str
-    time_zone: str
-    tariff: Tariff | None = None
-    series: Series | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """The plan beside what would happen without one."""
-
-    plan: ChargingPlan
-    problem: PlanProblem
-    uncontrolled: Cost
-    uncontrolled_kwh: float
-    over: tuple[int, float]
-    read: NeedsRead
-    left_out: int
-    prices: Prices
-    time_zone: str
-
-
-def document(report: Report) -> dict[str, Any]:
+def document(report: PlanReport) -> dict[str, Any]:
     """The one JSON document of ``--json``."""
     plan_, free = report.plan, report.uncontrolled
     return {
@@ -56,14 +25,7 @@ def document(report: Report) -> dict[str, Any]:
         "currency": report.prices.currency,
         "prices": report.prices.name,
         "totals": {
-            "plan": {
-                "cost": plan_.energy_cost + plan_.demand_cost,
-                "energy_cost": plan_.energy_cost,
-                "demand_cost": plan_.demand_cost,
-                "peak_kw": plan_.peak_kw,
-                "energy_kwh": sum(car.energy_planned_kwh for car in plan_.vehicles),
-                "shortfall_kwh": sum(one.energy_kwh for one in plan_.shortfalls),
-            },
+            "plan": _totals(plan_),
             "uncontrolled": {
                 "cost": free.total,
                 "energy_cost": free.energy_cost,
@@ -73,14 +35,27 @@ def document(report: Report) -> dict[str, Any]:
                 "slots_over_limit": report.over[0],
                 "worst_excess_kw": report.over[1],
             },
+            "as_it_is": _totals(report.as_it_is) if report.as_it_is is not None else None,
         },
+        "what_if": report.what_if,
         "cars_left_out": report.left_out,
         "duplicates": report.read.duplicates,
         "rejected": list(report.read.rejected),
     }
 
 
-def show(report: Report) -> None:
+def _totals(plan_: ChargingPlan) -> dict[str, float]:
+    return {
+        "cost": plan_.energy_cost + plan_.demand_cost,
+        "energy_cost": plan_.energy_cost,
+        "demand_cost": plan_.demand_cost,
+        "peak_kw": plan_.peak_kw,
+        "energy_kwh": sum(car.energy_planned_kwh for car in plan_.vehicles),
+        "shortfall_kwh": sum(one.energy_kwh for one in plan_.shortfalls),
+    }
+
+
+def show(report: PlanReport) -> None:
     """Each car with its window and reason, the totals, and what is worth a note."""
     plan_, console = report.plan, out()
     zone = ZoneInfo(report.time_zone)
@@ -107,25 +82,30 @@ def show(report: Report) -> None:
     _mention(report)
 
 
-def _show_totals(report: Report, line: Callable[[str], None]) -> None:
+def _show_totals(report: PlanReport, line: Callable[[str], None]) -> None:
     plan_, free, currency = report.plan, report.uncontrolled, report.prices.currency
-    planned_kwh = sum(car.energy_planned_kwh for car in plan_.vehicles)
+    energy = {"cost": free.total, "energy_cost": free.energy_cost, "demand_cost": free.demand_cost}
+    columns = [("plan", _totals(plan_))]
+    if report.as_it_is is not None:
+        columns.append(("as it is", _totals(report.as_it_is)))
+        line(f"What if: {report.what_if}.")
+    columns.append(("on arrival", {**energy, "peak_kw": free.peak_kw, "energy_kwh": report.uncontrolled_kwh}))
     rows = (
-        (f"cost ({currency})" if currency else "cost", plan_.energy_cost + plan_.demand_cost, free.total, 2),
-        ("  energy", plan_.energy_cost, free.energy_cost, 2),
-        ("  demand charge", plan_.demand_cost, free.demand_cost, 2),
-        ("peak (kW)", plan_.peak_kw, free.peak_kw, 1),
-        ("energy to cars (kWh)", planned_kwh, report.uncontrolled_kwh, 1),
+        (f"cost ({currency})" if currency else "cost", "cost", 2),
+        ("  energy", "energy_cost", 2),
+        ("  demand charge", "demand_cost", 2),
+        ("peak (kW)", "peak_kw", 1),
+        ("energy to cars (kWh)", "energy_kwh", 1),
     )
-    line(f"{'':22}{'plan':>12}{'on arrival':>12}")
-    for name, ours, theirs, digits in rows:
-        line(f"{name:22}{ours:12.{digits}f}{theirs:12.{digits}f}")
+    line(f"{'':22}" + "".join(f"{name:>12}" for name, _ in columns))
+    for name, key, digits in rows:
+        line(f"{name:22}" + "".join(f"{totals[key]:12.{digits}f}" for _, totals in columns))
     if report.over[0]:
         slots, worst = report.over
         line(f"On arrival, charging would exceed the limit in {slots} slots, by up to {worst:.1f} kW.")
 
 
-def _mention(report: Report) -> None:
+def _mention(report: PlanReport) -> None:
     """What was not planned, on stderr."""
     console = err()
     if report.left_out:

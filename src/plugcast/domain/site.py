@@ -21,6 +21,8 @@ class Connector(msgspec.Struct, frozen=True, kw_only=True):
     max_power_kw: float
     min_power_kw: float = 0.0
     """The least power above zero; 1.38 kW is IEC 61851's 6 A on one 230 V phase."""
+    pilots_kw: tuple[float, ...] = ()
+    """The only powers above zero that it can offer; empty: any."""
 
 
 class Evse(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +39,8 @@ class Station(msgspec.Struct, frozen=True, kw_only=True):
     current_type: CurrentType = CurrentType.AC
     evses: tuple[Evse, ...] = ()
     circuit_id: str | None = None
+    connection: str = "L1-L2-L3"
+    """Phases that it hangs on: ``L1``, ``L1-L2`` (between two), ``L1-L2-L3``."""
 
     @property
     def max_power_kw(self) -> float:
@@ -82,6 +86,29 @@ class Tariff(msgspec.Struct, frozen=True, kw_only=True):
     feed_in_per_kwh: float = 0.0
 
 
+class PhaseLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What the conductors of the grid connection carry."""
+
+    limit_a: float
+    voltage_v: float = 230.0
+    """Phase to neutral."""
+    unbalance_limit_a: float | None = None
+
+
+class Storage(msgspec.Struct, frozen=True, kw_only=True):
+    """A battery of the site, behind its meter."""
+
+    capacity_kwh: float
+    charge_kw: float
+    discharge_kw: float
+    energy_kwh: float = 0.0
+    """Held now."""
+    charge_efficiency: float = 0.95
+    discharge_efficiency: float = 0.95
+    reserve_kwh: float = 0.0
+    wear_price_per_kwh: float = 0.0
+
+
 class Site(msgspec.Struct, frozen=True, kw_only=True):
     """One grid connection and what hangs on it."""
 
@@ -91,3 +118,5 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     stations: tuple[Station, ...] = ()
     circuits: tuple[Circuit, ...] = ()
     pv_peak_kw: float = 0.0
+    phases: PhaseLimits | None = None
+    storage: Storage | None = None

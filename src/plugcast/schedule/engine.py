@@ -112,7 +112,7 @@ class Engine:
         # HiGHS counts all runs of one object together
         self.solver.setOptionValue("time_limit", self.solver.getRunTime() + time_limit_s)
         if not guarded:
-            self.solver.run()
+            self._solve()
         elif not self._run_apart(time_limit_s + GRACE_S):
             self.wedged = True
             return "it did not come back in time"
@@ -121,11 +121,14 @@ class Engine:
             return ""
         return f"it stopped with: {self.solver.modelStatusToString(status).lower()}"
 
+    def _solve(self) -> None:
+        self.solver.run()  # lets go of the interpreter's lock
+
     def _run_apart(self, patience_s: float) -> bool:
         done = Event()
 
         def work() -> None:
-            self.solver.run()
+            self._solve()
             done.set()
 
         Thread(target=work, name="plugcast-solver", daemon=True).start()

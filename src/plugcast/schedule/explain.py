@@ -226,13 +226,22 @@ def _reason(scene: _Scene, car: int, missing_kwh: float, stay_kwh: float, rule: 
     reasons += _loaded(scene, car)
     if rule and not limited.size and not scene.wires:
         reasons.append(f"charging {rule} left no room")
-    step_kwh = float(problem.quantum_kw[car]) * window.slot_h
-    if missing_kwh < step_kwh:
-        reasons.append(f"less is missing than a slot at its least power gives ({step_kwh:.2f} kWh)")
-    elif np.any((scene.share[car] > 0) & below & ~scene.full & ~_wired_up(scene, car)) and not rule:
-        value = problem.shortfall_price_per_kwh[car]
-        reasons.append(f"more would cost more than the {value:.3g} that a kWh is worth to it")
+    reasons += _choice(scene, car, missing_kwh) if not rule else []
     return " and ".join(reasons) or "no power was left for it"
+
+
+def _choice(scene: _Scene, car: int, missing_kwh: float) -> list[str]:
+    """What the plan itself decided against, where no limit stands in the way."""
+    problem = scene.problem
+    step_kwh = float(problem.quantum_kw[car]) * problem.window.slot_h
+    if missing_kwh < step_kwh:
+        return [f"less is missing than a slot at its least power gives ({step_kwh:.2f} kWh)"]
+    if not np.any((scene.share[car] > 0) & _below_own(scene, car) & ~scene.full & ~_wired_up(scene, car)):
+        return []
+    if problem.needs[car].value_per_kwh is None and step_kwh > 0:
+        return ["the powers that its charger can offer fit no better"]
+    value = problem.shortfall_price_per_kwh[car]
+    return [f"more would cost more than the {value:.3g} that a kWh is worth to it"]
 
 
 def _below_own(scene: _Scene, car: int) -> npt.NDArray[np.bool_]:

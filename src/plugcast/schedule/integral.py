@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from plugcast.schedule.problem import PlanProblem
 
 ROUNDS: Final = 60
+"""Of many powers at once; where roundings up do not fit together, they are tried one by one, in their own time."""
 LEVEL_TOL: Final = 1e-5
 """kW within which a power counts as one that the charger can offer."""
 BATCH: Final = 0.34
@@ -131,12 +132,17 @@ def _settle(relaxed: Relaxed, time_limit_s: float, *, slots: int | None, min_run
         lowered=np.zeros(problem.vehicles, dtype=np.bool_),
     )
     deadline = engine.seconds() + time_limit_s
-    for turn in range(ROUNDS):
+    turn, single = 0, False
+    while True:
+        turn += 1
         power = relaxed.columns[: pairs.count]
         grid = _grid(problem, pairs, power)
+        if turn > (pairs.count if single else ROUNDS):
+            return _round_down(relaxed, grid, power, "")
         off = np.flatnonzero(grid.between(power) & looked_at)
+        before = bounds.lower.copy(), bounds.upper.copy()
         if off.size:
-            changed = _round(relaxed, power, grid, off, bounds, everything=turn > ROUNDS // 2)
+            changed = _round(relaxed, power, grid, off, bounds, share=0.0 if single else BATCH)
         elif min_run_slots > 1:
             changed = short_runs(pairs, power, min_run_slots)
             bounds.upper[changed] = bounds.lower[changed] = 0.0
@@ -146,16 +152,15 @@ def _settle(relaxed: Relaxed, time_limit_s: float, *, slots: int | None, min_run
             break
         engine.set_bounds(changed, bounds.lower[changed], bounds.upper[changed])
         failure = run_with_cuts(relaxed, deadline)
-        if failure:  # the roundings up did not fit together: none of this round's
-            bounds.lower[changed] = 0.0
-            bounds.upper[changed] = np.minimum(bounds.upper[changed], grid.below[changed])
+        if failure:  # the roundings up did not fit together
+            bounds.lower[changed], bounds.upper[changed] = before[0][changed], before[1][changed]
+            if single:
+                bounds.upper[changed] = np.minimum(bounds.upper[changed], grid.below[changed])
             engine.set_bounds(changed, bounds.lower[changed], bounds.upper[changed])
             failure = run_with_cuts(relaxed, deadline)
+            single = True
         if failure:
             return _round_down(relaxed, grid, power, failure)
-    else:
-        power = relaxed.columns[: pairs.count]
-        return _round_down(relaxed, _grid(problem, pairs, power), power, "")
     cost = relaxed.matrix.lp.cost
     relaxed.objective = float(cost @ relaxed.columns[: len(cost)])
     return ""
@@ -174,7 +179,7 @@ class _Bounds:
 
 
 def _round(
-    relaxed: Relaxed, power: FloatArray, grid: _Grid, off: IntArray, bounds: _Bounds, *, everything: bool
+    relaxed: Relaxed, power: FloatArray, grid: _Grid, off: IntArray, bounds: _Bounds, *, share: float
 ) -> IntArray:
     """Settle those nearest to a power that exists; gives the pairs whose bounds have changed.
 
@@ -185,7 +190,7 @@ def _round(
     slot_h = problem.window.slot_h
     part = (power[off] - grid.below[off]) / (grid.above[off] - grid.below[off])
     nearest = np.argsort(np.minimum(part, 1 - part), kind="stable")
-    chosen = off[nearest[: len(off) if everything else max(1, int(np.ceil(len(off) * BATCH)))]]
+    chosen = off[nearest[: max(1, int(np.ceil(len(off) * share)))]]
     room = problem.window.headroom_kw - np.bincount(pairs.slot, weights=bounds.lower, minlength=problem.window.slots)
     fixed = np.bincount(pairs.vehicle, weights=bounds.lower, minlength=problem.vehicles) * slot_h
     most = problem.energy_needed_kwh + problem.quantum_kw * slot_h

@@ -60,3 +60,27 @@ def test_a_station_twice_and_a_missing_file_are_refused(tmp_path: Path) -> None:
         read_site(_file(tmp_path, GOOD + '[[stations]]\nstation_id = "A1"\nmax_power_kw = 7\n'))
     with pytest.raises(UnreadableInputError, match=r"absent\.toml"):
         read_site(tmp_path / "absent.toml")
+
+
+def test_wires_and_battery_are_read(tmp_path: Path) -> None:
+    more = """circuit = "hall"
+connection = "L2"
+pilots_kw = [1.4, 2.8]
+[[circuits]]
+circuit_id = "hall"
+limit_kw = 20
+[phases]
+limit_a = 63
+unbalance_limit_a = 20
+[battery]
+capacity_kwh = 10
+charge_kw = 5
+discharge_kw = 4
+"""
+    site = read_site(_file(tmp_path, GOOD + more)).site
+    assert (site.circuits[0].limit_kw, site.stations[0].circuit_id, site.stations[0].connection) == (20.0, "hall", "L2")
+    assert site.stations[0].evses[0].connectors[0].pilots_kw == (1.4, 2.8)
+    assert site.phases is not None
+    assert (site.phases.limit_a, site.phases.unbalance_limit_a) == (63.0, 20.0)
+    assert site.storage is not None
+    assert site.storage.discharge_kw == 4.0

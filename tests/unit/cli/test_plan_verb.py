@@ -159,3 +159,68 @@ def test_files_that_cannot_be_planned_fail_with_one_line(
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_a_what_if_stands_beside_the_site_as_it_is(needs: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text('site_id = "depot"\ntime_zone = "America/Los_Angeles"\nlimit_kw = 14\n')
+    document = _json("--sessions", needs, "--site", site, "--limit", 9, "--price", "+0.05")
+    ours, plain = document["totals"]["plan"], document["totals"]["as_it_is"]
+    assert document["what_if"] == "a limit of 9 kW instead of 14, +0.05 a kWh"
+    assert ours["energy_cost"] == pytest.approx(plain["energy_cost"] + 0.05 * plain["energy_kwh"])
+    assert _json("--sessions", needs, "--site", site)["totals"]["as_it_is"] is None
+    shown = _run("--sessions", needs, "--price", "x2").stdout
+    assert "What if: 2 times the price." in shown
+    assert "as it is" in shown
+
+
+@pytest.mark.parametrize(("text", "cost"), [("0.5", 0.5), ("x0", 0.0)])
+def test_a_flat_price_is_paid_for_every_kwh(needs: Path, text: str, cost: float) -> None:
+    totals = _json("--sessions", needs, "--price", text)["totals"]["plan"]
+    assert totals["energy_cost"] == pytest.approx(cost * totals["energy_kwh"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--price", "cheap"), ("--price", "0.1.2"), ("--pv-kw", "-1"), ("--pv-kw", "nan")]
+)
+def test_what_ifs_that_make_no_sense_are_usage_errors(needs: Path, option: str, value: str) -> None:
+    result = _run("--sessions", needs, option, value)
+    assert result.exit_code == 2
+    assert option in result.stderr
+
+
+def test_a_site_with_wires_a_battery_and_coarse_chargers_is_planned(needs: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text("""site_id = "depot"
+time_zone = "America/Los_Angeles"
+limit_kw = 14
+[phases]
+limit_a = 20
+[battery]
+capacity_kwh = 10
+charge_kw = 3
+discharge_kw = 3
+[[circuits]]
+circuit_id = "row"
+limit_kw = 6
+[[stations]]
+station_id = "A1"
+max_power_kw = 7.4
+min_power_kw = 1.38
+circuit = "row"
+connection = "L1"
+[[stations]]
+station_id = "A2"
+max_power_kw = 7.4
+pilots_kw = [1.5, 3.0, 4.5]
+circuit = "row"
+connection = "L2"
+""")
+    picture = tmp_path / "plan.png"
+    document = _json("--sessions", needs, "--site", site, "--policy", "whole", "--pv-kw", 5, "--picture", picture)
+    cars = {car["session_id"]: car["power_kw"] for car in document["plan"]["vehicles"]}
+    assert all(min(abs(kw - level) for level in (0, 1.5, 3.0, 4.5)) < 1e-4 for kw in cars["car-2"])
+    assert max(one + two for one, two in zip(cars["car-1"], cars["car-2"], strict=True)) <= 6 + 1e-6
+    assert max(cars["car-1"]) <= 20 * 0.23 + 1e-6
+    assert len(document["plan"]["battery_kw"]) == len(cars["car-1"])
+    assert picture.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,126 @@
+"""Rubbish in: a clear error or a flagged best effort within the time limit, never silence and never a crash."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from plugcast.domain.plan import PlanStatus
+from plugcast.errors import PlanInputError
+from plugcast.schedule.engine import Engine
+from plugcast.schedule.heuristics import violations
+from plugcast.schedule.integral import repair
+from plugcast.schedule.live import LiveModel
+from plugcast.schedule.problem import VehicleNeed, build_problem, site_window
+from plugcast.schedule.solve import plan, solve
+from plugcast.schedule.stochastic import solve_scenarios
+
+START = datetime(2024, 3, 5, 6, tzinfo=UTC)
+WINDOW: dict[str, Any] = {"start_at": START, "price_per_kwh": [0.2, 0.1, 0.3, 0.2], "limit_kw": 10.0}
+NEED: dict[str, Any] = {
+    "session_id": "a",
+    "station_id": "P",
+    "arrival_at": START,
+    "departure_at": START + timedelta(hours=1),
+    "energy_needed_kwh": 4.0,
+    "max_power_kw": 7.4,
+}
+ENDLESS, NOTHING = float("inf"), float("nan")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"energy_needed_kwh": -1.0}, "energy_needed_kwh is -1.0"),
+        ({"energy_needed_kwh": NOTHING}, "energy_needed_kwh is nan"),
+        ({"energy_needed_kwh": ENDLESS}, "energy_needed_kwh is inf"),
+        ({"max_power_kw": -7.0}, "max_power_kw is -7.0"),
+        ({"departure_at": START - timedelta(hours=1)}, "not after its arrival"),
+        ({"arrival_at": datetime(2024, 3, 5, 6)}, "time zone"),  # noqa: DTZ001 - that is the point
+    ],
+)
+def test_a_need_that_cannot_be_is_refused_by_name(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(PlanInputError, match=words):
+        build_problem([VehicleNeed(**{**NEED, **change})], site_window(**WINDOW))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"price_per_kwh": [0.2, NOTHING, 0.3, 0.2]}, "price_per_kwh is nan in the slot of 2024-03-05T06:15"),
+        ({"price_per_kwh": []}, "no slots"),
+        ({"limit_kw": -1.0}, "limit_kw is -1.0"),
+        ({"limit_kw": NOTHING}, "limit_kw is nan"),
+        ({"pv_kw": [1.0, 2.0]}, "pv_kw has shape"),
+        ({"peak_so_far_kw": ENDLESS}, "peak_so_far_kw is inf"),
+    ],
+)
+def test_a_window_that_cannot_be_is_refused_by_name(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(PlanInputError, match=words):
+        site_window(**{**WINDOW, **change})
+
+
+@pytest.mark.parametrize("method", [solve, repair, LiveModel().solve, lambda one: solve_scenarios([one, one]).nominal])
+def test_a_limit_of_zero_is_a_best_effort_of_nothing(method: Any) -> None:
+    problem = build_problem([VehicleNeed(**NEED)], site_window(**{**WINDOW, "limit_kw": 0.0}))
+    assert method(problem).power_kw.tolist() == [[0.0] * 4]
+    result = plan(problem, "x", START)
+    assert result.status is PlanStatus.BEST_EFFORT
+    assert "the 0 kW limit binds" in result.shortfalls[0].reason
+
+
+def test_a_departure_in_the_past_is_named_and_the_others_are_planned() -> None:
+    gone = VehicleNeed(
+        **{**NEED, "session_id": "gone", "arrival_at": START - timedelta(hours=3), "departure_at": START}
+    )
+    result = plan(build_problem([gone, VehicleNeed(**NEED)], site_window(**WINDOW)), "x", START)
+    assert [(one.session_id, one.reason) for one in result.shortfalls] == [
+        ("gone", "it departs before the plan starts")
+    ]
+    assert {car.session_id: round(car.energy_planned_kwh, 6) for car in result.vehicles} == {"gone": 0.0, "a": 4.0}
+
+
+def _ten_thousand() -> list[VehicleNeed]:
+    draw = np.random.default_rng(0)
+    found = []
+    for car in range(10_000):
+        first = float(draw.uniform(0, 20))
+        leaves = START + timedelta(hours=first + float(draw.uniform(1, 10)))
+        more = {"arrival_at": START + timedelta(hours=first), "departure_at": leaves, "session_id": f"c{car}"}
+        found.append(VehicleNeed(**{**NEED, **more, "energy_needed_kwh": float(draw.uniform(1, 20))}))
+    return found
+
+
+@pytest.mark.slow
+def test_ten_thousand_cars_for_a_day_are_planned_or_flagged_in_time() -> None:
+    draw = np.random.default_rng(1)
+    window = site_window(start_at=START, price_per_kwh=draw.uniform(0.1, 0.4, 120), limit_kw=12_000.0)
+    problem = build_problem(_ten_thousand(), window)
+    for limit_s, status in ((60.0, PlanStatus.OPTIMAL), (0.05, PlanStatus.FALLBACK)):
+        solution = solve(problem, time_limit_s=limit_s)
+        assert solution.status is status
+        assert violations(problem, solution.power_kw) == (0, 0.0)
+        assert solution.power_kw.sum() * 0.25 > 0.9 * problem.energy_needed_kwh.sum()
+
+
+def test_a_solver_that_never_comes_back_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plugcast.schedule.engine.GRACE_S", 0.0)
+    monkeypatch.setattr("plugcast.schedule.solve.GUARD_COLUMNS", 0)
+    monkeypatch.setattr(Engine, "_solve", lambda _: __import__("time").sleep(0.3))
+    problem = build_problem([VehicleNeed(**NEED)], site_window(**WINDOW))
+    solution = solve(problem, time_limit_s=0.05)
+    assert solution.status is PlanStatus.FALLBACK
+    assert "it did not come back in time" in solution.note
+    assert solution.power_kw.sum() * 0.25 == pytest.approx(4.0)
+
+
+def test_prices_and_needs_of_any_size_keep_the_promises() -> None:
+    for scale in (1e-6, 1e6):
+        prices = [0.2 * scale, 0.1 * scale, -0.3 * scale, 0.2 * scale]
+        problem = build_problem([VehicleNeed(**NEED)], site_window(**{**WINDOW, "price_per_kwh": prices}))
+        power = solve(problem).power_kw
+        assert power.sum() * 0.25 == pytest.approx(4.0)
+        assert power[0, 2] == pytest.approx(7.4)
