@@ -112,8 +112,9 @@ def run(size: str) -> Outcome:
         for charge in (0.0, DEMAND_CHARGE) if cars <= 100 else (0.0,):  # noqa: PLR2004 - minutes each beyond
             note(f"{count} scenarios, {cars} cars, demand charge {charge:g}")
             cases.append(_scenarios(cars, count, charge))
-    for cars in chosen.peers:
-        cases += _peers(cars, repeats=min(chosen.repeats, 3))
+    with solve_peers.quiet():
+        for cars in chosen.peers:
+            cases += _peers(cars, repeats=min(chosen.repeats, 3))
     return Outcome(data=f"generated, seed {SEED}, {SLOTS} slots of 15 min", cases=cases, bars=_bars(cases, chosen))
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 
 from plugcast.schedule.pairs import pairs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from plugcast.schedule.problem import PlanProblem
 
@@ -19,6 +23,20 @@ def available() -> dict[str, Callable[[PlanProblem], float]]:
     """Those that are installed; each takes a problem and gives the optimal objective."""
     known = {"cvxpy": _cvxpy, "pyomo": _pyomo, "linopy": _linopy}
     return {name: model for name, model in known.items() if find_spec(name) is not None}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """What solvers print goes to stderr; stdout belongs to the document."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _cvxpy(problem: PlanProblem) -> float:
@@ -49,7 +67,7 @@ def _cvxpy(problem: PlanProblem) -> float:
 
 def _pyomo(problem: PlanProblem) -> float:
     import pyomo.environ as pyo  # noqa: PLC0415 - optional
-    from pyomo.contrib.appsi.solvers import Highs  # noqa: PLC0415 - the same
+    from pyomo.contrib.appsi.solvers import highs  # noqa: PLC0415 - the same
 
     window, pairs = problem.window, pairs_of(problem)
     base = window.base_load_kw - window.pv_kw
@@ -76,7 +94,11 @@ def _pyomo(problem: PlanProblem) -> float:
         expr=hours * sum(float(price[t]) * model.bought[t] - float(feed_in[t]) * model.sold[t] for t in slots)
         + sum(worth[v] * model.short[v] for v in cars)
     )
-    Highs().solve(model)
+    solver: Any = highs.Highs()
+    solver.highs_options = {"output_flag": False}
+    # its capture of file descriptors waits for ever on what other solvers of this process hold open
+    with patch.object(highs, "capture_output", lambda **_: nullcontext()):
+        solver.solve(model)
     found: Any = pyo.value(model.cost)
     return float(found)
 
