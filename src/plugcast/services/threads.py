@@ -19,6 +19,7 @@ def pin(environment: MutableMapping[str, str] = os.environ) -> None:
     """Hold libraries to the CPU quota, before they are loaded; what the user has set stays."""
     for name in ONE_EACH:
         environment.setdefault(name, "1")
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait must not burn what others need
     if any(name not in environment for name in BY_QUOTA):
         quota = str(cpu_quota())
         for name in BY_QUOTA:

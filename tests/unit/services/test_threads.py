@@ -24,7 +24,8 @@ def test_libraries_are_held_to_the_quota_unless_the_user_says_otherwise() -> Non
     assert environment["POLARS_MAX_THREADS"] == "7"
     assert environment["OMP_NUM_THREADS"] == str(cpu_quota())
     assert {environment[name] for name in ONE_EACH} == {"1"}
-    assert set(environment) == {*ONE_EACH, *BY_QUOTA}
+    assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert set(environment) == {*ONE_EACH, *BY_QUOTA, "OMP_WAIT_POLICY"}
 
 
 def test_without_control_groups_the_usable_cores_count(tmp_path: Path) -> None:
