@@ -1,0 +1,90 @@
+/* Rows into answers: which walk for how many rows. Nothing is allocated; scratch is on the stack. */
+#ifndef PLUGCAST_BATCH_H
+#define PLUGCAST_BATCH_H
+
+#include "sliced.h"
+
+enum { TOO_FEW = 6 }; /* fewer rows than this walk one by one: a slice costs the same for one as for all its lanes */
+
+static int32_t total_of_row(const Forest *f, const Rows *rows, size_t row)
+{
+    if (f->kind == RANKED) {
+        uint8_t ranks[MOST_RANKED_COLUMNS];
+        ranks_of_row(f, rows, row, ranks);
+        return ranked_row(f, ranks);
+    }
+    float values[MOST_COLUMNS];
+    values_of_row(f, rows, row, values);
+    return f->kind == DIRECT ? direct_row(f, values) : plane_row(f, values);
+}
+
+static void sliced_answers(const Forest *f, const Rows *rows, size_t count, double *out, int linked)
+{
+    Sliced scratch;
+    sliced_begin(&scratch);
+    for (size_t first = 0; first < count; first += BLOCK) {
+        int some = count - first < BLOCK ? (int)(count - first) : BLOCK;
+        sliced_block(f, rows, first, some, &scratch);
+        for (int r = 0; r < some; r++)
+            out[first + (size_t)r] = answer_of(f, scratch.total[r], linked);
+    }
+}
+
+static size_t walked_answers(const Forest *f, const Rows *rows, size_t count, double *out, int linked)
+{
+    size_t first = 0;
+    union {
+        uint8_t ranks[ROWS_AT_ONCE * MOST_RANKED_COLUMNS];
+        float values[ROWS_AT_ONCE * MOST_COLUMNS];
+    } scratch;
+    for (; first + ROWS_AT_ONCE <= count; first += ROWS_AT_ONCE) {
+        int32_t totals[ROWS_AT_ONCE] = {0};
+        for (int r = 0; r < ROWS_AT_ONCE; r++) {
+            if (f->kind == RANKED)
+                ranks_of_row(f, rows, first + (size_t)r, scratch.ranks + r * f->columns);
+            else
+                values_of_row(f, rows, first + (size_t)r, scratch.values + r * f->columns);
+        }
+        if (f->kind == RANKED)
+            ranked_rows(f, scratch.ranks, totals);
+        else
+            direct_rows(f, scratch.values, totals);
+        for (int r = 0; r < ROWS_AT_ONCE; r++)
+            out[first + (size_t)r] = answer_of(f, totals[r], linked);
+    }
+    return first;
+}
+
+static void answers(const Forest *f, const Rows *rows, size_t count, double *out, int linked)
+{
+    size_t done = 0;
+    if (f->sliced && count >= TOO_FEW) {
+        sliced_answers(f, rows, count, out, linked);
+        return;
+    }
+    if (f->kind != HYPERPLANE)
+        done = walked_answers(f, rows, count, out, linked);
+    for (; done < count; done++)
+        out[done] = answer_of(f, total_of_row(f, rows, done), linked);
+}
+
+/* (rows, features) contributions in the raw score's unit. */
+static void explanations(const Forest *f, const Rows *rows, size_t count, double *out)
+{
+    uint8_t ranks[MOST_RANKED_COLUMNS];
+    float values[MOST_COLUMNS];
+    size_t features = (size_t)f->features;
+    for (size_t row = 0; row < count; row++) {
+        double *made = out + row * features;
+        if (f->kind == RANKED)
+            ranks_of_row(f, rows, row, ranks);
+        else
+            values_of_row(f, rows, row, values);
+        memset(made, 0, features * sizeof *made);
+        explain_row(f, ranks, values, made);
+        for (size_t feature = 0; feature < features; feature++)
+            made[feature] *= f->scale;
+    }
+}
+
+#endif
