@@ -8,6 +8,7 @@ import numpy as np
 
 from plugcast.trees.packed.forest import Forest, Kind, Link, check, right_children
 from plugcast.trees.packed.nodes import Nodes, pack_nodes
+from plugcast.trees.packed.quantise import expected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,8 +40,8 @@ def nodes(seed: int, *, trees: int = 5, splits: int = 20, features: int = 4, ste
         feature=np.where(inner, rng.integers(0, features, count), 0),
         missing=np.where(inner, rng.integers(0, 3, count), 0).astype(np.uint8),
         threshold=np.where(inner, grid[rng.integers(0, steps, count)], 0.0),
-        answer=rng.normal(size=count),
-        rows=rng.integers(1, 50, count).astype(np.float64),
+        answer=expected(rng.normal(size=count), rng.integers(1, 50, count).astype(float), ~inner, right),
+        fill=np.zeros(features),
     )
 
 

@@ -17,14 +17,13 @@ from plugcast.trees.packed.quantise import round_down
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-RNG = np.random.default_rng(11)
-
 
 def table(rows: int, *, missing: bool = True, features: int = 6) -> NDArray[np.float32]:
-    made = RNG.normal(size=(rows, features)).astype(np.float32)
+    rng = np.random.default_rng(rows)
+    made = rng.normal(size=(rows, features)).astype(np.float32)
     made[:, 1] = np.round(made[:, 1] * 3)
     if missing:
-        made[RNG.random(made.shape) < 0.1] = np.nan
+        made[rng.random(made.shape) < 0.1] = np.nan
         made[:, 2] = np.nan_to_num(made[:, 2])  # one feature with no rule for missing values
     return made
 
@@ -43,16 +42,17 @@ def train(rows: NDArray[np.float32], objective: str, rounds: int = 30, **more: A
 def hard(text: str, count: int) -> NDArray[np.float32]:
     """Rows of NaN, infinities, zeros and values that equal a threshold or miss it by one bit."""
     nodes, _, _ = read_lightgbm(text)
+    rng = np.random.default_rng(count)
     some = table(count)
     picked = np.zeros_like(some)
     for feature in range(some.shape[1]):
         edges = round_down(nodes.threshold[(nodes.feature == feature) & ~nodes.leaf])
         if len(edges):
-            near = RNG.choice(edges, count)
-            picked[:, feature] = np.where(RNG.random(count) < 0.5, near, np.nextafter(near, np.float32(np.inf)))
-    some = np.where(RNG.random(some.shape) < 0.4, picked, some)
+            near = rng.choice(edges, count)
+            picked[:, feature] = np.where(rng.random(count) < 0.5, near, np.nextafter(near, np.float32(np.inf)))
+    some = np.where(rng.random(some.shape) < 0.4, picked, some)
     odd = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-35, -1e-35, 2e-35, -2e-35], np.float32)
-    return np.where(RNG.random(some.shape) < 0.2, RNG.choice(odd, some.shape), some)
+    return np.where(rng.random(some.shape) < 0.2, rng.choice(odd, some.shape), some)
 
 
 @pytest.mark.parametrize(
@@ -138,15 +138,17 @@ def test_what_cannot_be_packed_is_named() -> None:
 
 def test_damaged_texts_are_refused() -> None:
     text = train(table(500), "regression", rounds=3).model_to_string()
+    children = next(line for line in text.splitlines() if line.startswith("left_child="))
     for wrong in (
         "",
         "tree\n",
         text[: len(text) // 2],
-        text.replace("left_child=1", "left_child=0", 1),
+        text.replace(children, "left_child=" + "0 " * (children.count(" ") + 1), 1),
         text.replace("right_child=", "right_child=900 ", 1),
         text.replace("leaf_value=", "leaf_value=nan ", 1),
         text.replace("split_feature=", "split_feature=99 ", 1),
         text.replace("num_cat=0", "num_cat=many", 1),
     ):
+        assert wrong != text
         with pytest.raises(ModelError):
             pack_lightgbm(wrong)

@@ -90,7 +90,7 @@ def test_a_row_alone_scores_as_in_a_batch_and_in_any_number_of_threads() -> None
     together = made.predict(some)
     np.testing.assert_array_equal(together, np.concatenate([made.predict(row[None]) for row in some]))
     for threads in (2, 5):
-        np.testing.assert_array_equal(together, made.predict(some, threads=threads))
+        np.testing.assert_array_equal(together, made.predict(some, num_threads=threads))
 
 
 @given(seed=st.integers(0, 2**32 - 1), plane=st.booleans())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from plugcast.trees.packed.forest import MOST_CUTS, MOST_RANKED_COLUMNS, Forest, Kind, Link, Missing, check
-from plugcast.trees.packed.quantise import expected, quantise, round_down
+from plugcast.trees.packed.quantise import quantise, round_down
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,13 +26,13 @@ class Nodes:
     missing: NDArray[np.uint8]
     threshold: NDArray[np.float64]
     answer: NDArray[np.float64]
-    """(nodes,) of leaves."""
-    rows: NDArray[np.float64]
-    """(nodes,) training rows of leaves."""
+    """(nodes,) of leaves, and what is to be expected at inner nodes: between their children's."""
+    fill: NDArray[np.float64]
+    """(features,) what a missing value counts as where the rule is Missing.FILL."""
 
     @property
     def leaf(self) -> NDArray[np.bool_]:
-        """(nodes,)."""
+        """Whether each node is a leaf."""
         return np.asarray(self.right == np.arange(len(self.right)))
 
 
@@ -48,8 +48,7 @@ def pack_nodes(nodes: Nodes, *, link: Link, slope: float, explains: bool, share:
     """
     leaf = nodes.leaf
     inner = ~leaf
-    answer, _ = expected(nodes.answer, nodes.rows, leaf, nodes.right)
-    value, base, scale = quantise(answer, leaf, nodes.root)
+    value, base, scale = quantise(nodes.answer, leaf, nodes.root)
     threshold = round_down(nodes.threshold)
     pair = nodes.feature * len(Missing) + nodes.missing
     kept, column = np.unique(pair[inner], return_inverse=True)
@@ -69,7 +68,7 @@ def pack_nodes(nodes: Nodes, *, link: Link, slope: float, explains: bool, share:
             names=nodes.names,
             column_feature=(kept // len(Missing)).astype(np.uint16),
             column_missing=(kept % len(Missing)).astype(np.uint8),
-            column_fill=np.zeros(len(kept), np.float32),
+            column_fill=nodes.fill[kept // len(Missing)].astype(np.float32),
             cut_start=start.astype(np.uint32),
             cuts=np.concatenate(cuts) if ranked else np.zeros(0, np.float32),
             root=nodes.root,

@@ -10,6 +10,7 @@ import numpy as np
 from plugcast.errors import ModelError
 from plugcast.trees.packed.forest import Forest, Link, Missing
 from plugcast.trees.packed.nodes import Nodes, pack_nodes
+from plugcast.trees.packed.quantise import expected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,15 +59,22 @@ def read_lightgbm(text: str) -> tuple[Nodes, Link, float]:
         names = tuple(facts["feature_names"].split(" "))
     except (KeyError, ValueError, IndexError) as error:
         raise ModelError(f"The LightGBM text model is damaged ({error!r}). Train or save it again.") from error
+    right, root = np.array(growing.right, np.int32), np.array(growing.root, np.int32)
+    answer = expected(
+        np.array(growing.answer, np.float64),
+        np.array(growing.rows, np.float64),
+        np.asarray(right == np.arange(len(right))),
+        right,
+    )
     nodes = Nodes(
         names=names,
-        right=np.array(growing.right, np.int32),
-        root=np.array(growing.root, np.int32),
+        right=right,
+        root=root,
         feature=np.array(growing.feature, np.int64),
         missing=np.array(growing.missing, np.uint8),
         threshold=_as_seen(np.array(growing.threshold, np.float64)),
-        answer=np.array(growing.answer, np.float64),
-        rows=np.array(growing.rows, np.float64),
+        answer=answer,
+        fill=np.zeros(len(names)),
     )
     if not blocks or (nodes.feature >= len(names)).any() or not np.isfinite(nodes.answer).all():
         raise ModelError("The LightGBM text model has no trees, or none that a row can go through. Train it again.")
@@ -119,6 +127,8 @@ def _grow(growing: _Growing, tree: Mapping[str, str]) -> None:
         raise ModelError("The LightGBM model splits by category; that cannot be packed. Encode categories as numbers.")
     leaf_answer, leaf_rows = _numbers(tree["leaf_value"]), _numbers(tree.get("leaf_count", ""))
     leaves = int(tree["num_leaves"])
+    if len(leaf_answer) != leaves:
+        raise ValueError("a tree's leaves are not as many as it says")
     if leaves == 1:
         _leaf(growing, leaf_answer[0], 1.0)
         growing.root.append(len(growing.right))

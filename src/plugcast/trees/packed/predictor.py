@@ -103,18 +103,18 @@ class Packed:
         """The file's bytes; the same forest gives the same bytes."""
         return layout.encode(self.forest)
 
-    def predict(self, matrix: NDArray[Any], *, threads: int = 1) -> Floats:
+    def predict(self, matrix: NDArray[Any], *, num_threads: int = 1) -> Floats:
         """Answers, shape (rows,).
 
         Args:
             matrix: (rows, features), any numbers; compared as float32. NaN = missing.
-            threads: More than one share a large batch; the answers are the same.
+            num_threads: More than one share a large batch; the answers are the same.
         """
-        return self._run(self.predict_into, self.rows_of(matrix), threads)
+        return self._run(self.predict_into, self.rows_of(matrix), num_threads)
 
-    def raw(self, matrix: NDArray[Any], *, threads: int = 1) -> Floats:
+    def raw(self, matrix: NDArray[Any], *, num_threads: int = 1) -> Floats:
         """Scores before the link (log-odds of a classifier), shape (rows,)."""
-        return self._run(self._raw_into, self.rows_of(matrix), threads)
+        return self._run(self._raw_into, self.rows_of(matrix), num_threads)
 
     @property
     def base(self) -> float:

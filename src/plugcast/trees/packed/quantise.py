@@ -45,12 +45,12 @@ def quantise(
     return np.clip(steps, -LEAF_LIMIT, LEAF_LIMIT).astype(np.int16), float(middle.sum()), scale
 
 
-def expected(answer: Floats, rows: Floats, leaf: NDArray[np.bool_], right: NDArray[np.int32]) -> tuple[Floats, Floats]:
-    """Fill inner nodes with their leaves' mean answer, weighted by training rows; returns answers and rows of all."""
+def expected(answer: Floats, rows: Floats, leaf: NDArray[np.bool_], right: NDArray[np.int32]) -> Floats:
+    """The leaves' answers, and in inner nodes the mean of theirs, weighted by the training rows of leaves."""
     answer, rows = np.where(leaf, answer, 0.0), np.where(leaf, rows, 0.0)
     for node in np.flatnonzero(~leaf)[::-1].tolist():  # children stand behind their parents
         a, b = node + 1, right[node]
         rows[node] = rows[a] + rows[b]
         share = rows[a] / rows[node] if rows[node] > 0 else 0.5
         answer[node] = share * answer[a] + (1 - share) * answer[b]
-    return answer, rows
+    return answer
