@@ -24,6 +24,7 @@ VERBS: Final = (
     "detect",
     "read",
     "fetch",
+    "model",
     "doctor",
 )
 """In the order of the help; each is a module of this package with ``register(app)``."""
