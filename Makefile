@@ -17,7 +17,7 @@ lint: ## The gates alone: ruff, ruff format, mypy, import-linter
 	@scripts/lint
 
 bench: ## One bench as JSON on stdout: make -s bench NAME=startup (without NAME: which there are)
-	@scripts/setup $(if $(filter solve,$(NAME)),bench,base) >&2
+	@scripts/setup $(if $(filter solve trees acn,$(NAME)),bench,base) >&2
 	@.venv/bin/python -m benches.run "$(NAME)" $(ARGS)
 
 services-up: ## What the tests need beside Python; today that is a browser

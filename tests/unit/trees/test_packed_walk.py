@@ -72,6 +72,7 @@ def test_kernel_and_numpy_give_the_same_bits(
     np.testing.assert_array_equal(fast.predict(some), slow.predict(some))
     np.testing.assert_array_equal(fast.raw(some), slow.raw(some))
     np.testing.assert_array_equal(fast.contributions(some[:20]), slow.contributions(some[:20]))
+    np.testing.assert_array_equal(Packed(made, vectors=vectors, sliced=False).predict(some), slow.predict(some))
     for row, answer in zip(some[:5], fast.predict(some), strict=False):
         assert fast.predict_row(row) == slow.predict_row(row) == answer
 

@@ -57,17 +57,18 @@ class Packed:
     way: str
     """How batches are scored: ``numpy``, or the kernel's ``sliced-`` or ``walked-`` and its vectors."""
 
-    def __init__(self, forest: Forest, *, vectors: str = "best", kernel: bool = True) -> None:
+    def __init__(self, forest: Forest, *, vectors: str = "best", sliced: bool = True, kernel: bool = True) -> None:
         """Take a checked forest.
 
         Args:
             forest: See ``layout.decode``, ``pack_lightgbm``, ``pack_isolation``.
             vectors: ``best`` that the machine has, or ``plain``, ``avx2``, ``avx512`` at most.
+            sliced: False walks every row, also where slicing is possible and faster.
             kernel: False for NumPy.
         """
         self.forest = forest
         if kernel and has_kernel():
-            walk = _kernel_of(forest, LEVELS[vectors])
+            walk = _kernel_of(forest, LEVELS[vectors], sliced=sliced)
             self.predict_into, self.predict_row, self._raw_into = walk.predict_into, walk.predict_row, walk.raw_into
             self._contributions_into = walk.contributions_into
             self.way = walk.way()
@@ -188,7 +189,7 @@ class Packed:
         out[...] = walk_numpy.contributions(self.forest, self._numpy_rows(matrix)) * self.forest.scale
 
 
-def _kernel_of(forest: Forest, level: int) -> Any:  # noqa: ANN401 - see KERNEL
+def _kernel_of(forest: Forest, level: int, *, sliced: bool) -> Any:  # noqa: ANN401 - see KERNEL
     return KERNEL(
         int(forest.kind),
         int(forest.link),
@@ -198,6 +199,7 @@ def _kernel_of(forest: Forest, level: int) -> Any:  # noqa: ANN401 - see KERNEL
         forest.scale,
         forest.slope,
         level,
+        sliced,
         *_arrays(forest),
     )
 

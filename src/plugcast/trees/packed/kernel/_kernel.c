@@ -55,7 +55,7 @@ static void release(Forest *f)
 static int check_trees(Forest *f, const int32_t *root, const int32_t *right)
 {
     int32_t splits = 0;
-    f->sliced = f->kind == RANKED;
+    f->sliced = f->sliced && f->kind == RANKED;
     for (int32_t t = 0; t < f->trees; t++) {
         Tree *tree = f->tree + t;
         int32_t start = root[t], end = root[t + 1];
@@ -222,14 +222,15 @@ static PyObject *forest_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     Py_buffer part[PARTS];
     Forest made = {0};
     ForestObject *self = NULL;
-    int level, failed;
+    int level, may_slice, failed;
     if (kwargs != NULL && PyDict_Size(kwargs) != 0)
         return PyErr_SetString(PyExc_TypeError, "Forest takes no keywords"), NULL;
-    if (!PyArg_ParseTuple(args, "iiiidddiy*y*y*y*y*y*y*y*y*y*y*y*", &made.kind, &made.link, &made.terms, &made.features,
-                          &made.base, &made.scale, &made.slope, &level, part, part + 1, part + 2, part + 3, part + 4, part + 5,
+    if (!PyArg_ParseTuple(args, "iiiidddipy*y*y*y*y*y*y*y*y*y*y*y*", &made.kind, &made.link, &made.terms, &made.features,
+                          &made.base, &made.scale, &made.slope, &level, &may_slice, part, part + 1, part + 2, part + 3, part + 4, part + 5,
                           part + 6, part + 7, part + 8, part + 9, part + 10, part + 11))
         return NULL;
     made.level = level < PLAIN || level > best_level() ? best_level() : level;
+    made.sliced = may_slice;
     failed = fill(&made, part);
     for (int i = 0; i < PARTS; i++)
         PyBuffer_Release(part + i);

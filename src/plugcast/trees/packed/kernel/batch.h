@@ -33,23 +33,27 @@ static void sliced_answers(const Forest *f, const Rows *rows, size_t count, doub
 static size_t walked_answers(const Forest *f, const Rows *rows, size_t count, double *out, int linked)
 {
     size_t first = 0;
+    int most = SCRATCH_VALUES / (f->columns > 0 ? f->columns : 1) / GROUP * GROUP, some;
     union {
-        uint8_t ranks[ROWS_AT_ONCE * MOST_RANKED_COLUMNS];
-        float values[ROWS_AT_ONCE * MOST_COLUMNS];
+        uint8_t ranks[SCRATCH_VALUES];
+        float values[SCRATCH_VALUES];
     } scratch;
-    for (; first + ROWS_AT_ONCE <= count; first += ROWS_AT_ONCE) {
-        int32_t totals[ROWS_AT_ONCE] = {0};
-        for (int r = 0; r < ROWS_AT_ONCE; r++) {
+    if (most > MOST_ROWS_AT_ONCE)
+        most = MOST_ROWS_AT_ONCE;
+    for (; first + GROUP <= count; first += (size_t)some) {
+        int32_t totals[MOST_ROWS_AT_ONCE] = {0};
+        some = count - first < (size_t)most ? (int)(count - first) / GROUP * GROUP : most;
+        for (int r = 0; r < some; r++) {
             if (f->kind == RANKED)
                 ranks_of_row(f, rows, first + (size_t)r, scratch.ranks + r * f->columns);
             else
                 values_of_row(f, rows, first + (size_t)r, scratch.values + r * f->columns);
         }
         if (f->kind == RANKED)
-            ranked_rows(f, scratch.ranks, totals);
+            ranked_rows(f, scratch.ranks, some, totals);
         else
-            direct_rows(f, scratch.values, totals);
-        for (int r = 0; r < ROWS_AT_ONCE; r++)
+            direct_rows(f, scratch.values, some, totals);
+        for (int r = 0; r < some; r++)
             out[first + (size_t)r] = answer_of(f, totals[r], linked);
     }
     return first;

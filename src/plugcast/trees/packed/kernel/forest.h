@@ -12,7 +12,7 @@ enum { RANKED = 0, DIRECT = 1, HYPERPLANE = 2 };
 enum { IDENTITY = 0, SIGMOID = 1, EXPONENTIAL = 2 };
 enum { ZERO = 0, LEFT = 1, RIGHT = 2, FILL = 3 };
 enum { MOST_COLUMNS = 1024, MOST_RANKED_COLUMNS = 256, MOST_TREE_NODES = 65535, MOST_TERMS = 64 };
-enum { SLICED_LEAVES = 128, GROUP = 8, ROWS_AT_ONCE = 16 };
+enum { SLICED_LEAVES = 128, GROUP = 8, MOST_ROWS_AT_ONCE = 128, SCRATCH_VALUES = 16384 };
 
 /* left where rank < cut; a leaf's cut is 0 and its right child itself, so that it stays where it is */
 typedef struct {
@@ -119,6 +119,12 @@ static inline void values_of_row(const Forest *f, const Rows *rows, size_t row, 
     }
 }
 
+/* Without a branch: which way a row goes cannot be guessed, and a wrong guess costs as much as two steps. */
+static inline uint32_t chosen(int left, uint32_t one, uint32_t other)
+{
+    return other ^ ((other ^ one) & (0u - (uint32_t)left));
+}
+
 static inline uint32_t ranked_step(const RankedNode *nodes, uint32_t at, const uint8_t *row, uint32_t *open)
 {
     uint32_t word, right, next;
@@ -127,7 +133,7 @@ static inline uint32_t ranked_step(const RankedNode *nodes, uint32_t at, const u
     word = (uint32_t)nodes[at].column | (uint32_t)nodes[at].cut << 8 | (uint32_t)nodes[at].right << 16;
 #endif
     right = word >> 16;
-    next = row[word & 255] < ((word >> 8) & 255) ? at + 1 : right;
+    next = chosen(row[word & 255] < ((word >> 8) & 255), at + 1, right);
     *open |= word & 0xff00;
     return next;
 }
@@ -135,7 +141,7 @@ static inline uint32_t ranked_step(const RankedNode *nodes, uint32_t at, const u
 static inline uint32_t direct_step(const DirectNode *nodes, uint32_t at, const float *row, uint32_t *open)
 {
     const DirectNode *node = nodes + at;
-    uint32_t next = row[node->column] <= node->threshold ? at + 1 : node->right;
+    uint32_t next = chosen(row[node->column] <= node->threshold, at + 1, node->right);
     *open |= next ^ at;
     return next;
 }
@@ -176,15 +182,15 @@ static inline uint32_t plane_step(const Forest *f, const Tree *t, uint32_t at, c
         return total;                                                                                \
     }
 
-/* ROWS_AT_ONCE rows through one tree after another. */
+/* count rows, a multiple of GROUP, through one tree after another, so that a tree is in the cache for all of them. */
 #define MANY_ROWS(NAME, NODE, FIELD, VALUE, STEP)                                                    \
-    static void NAME(const Forest *f, const VALUE *rows, int32_t *totals)                            \
+    static void NAME(const Forest *f, const VALUE *rows, int count, int32_t *totals)                 \
     {                                                                                                \
         for (int32_t t = 0; t < f->trees; t++) {                                                     \
             const NODE *nodes = f->FIELD + f->tree[t].node;                                          \
             const int16_t *value = f->value + f->tree[t].node;                                       \
-            for (int half = 0; half < ROWS_AT_ONCE; half += GROUP) {                                 \
-                const VALUE *row = rows + (size_t)half * (size_t)f->columns;                         \
+            for (int part = 0; part < count; part += GROUP) {                                        \
+                const VALUE *row = rows + (size_t)part * (size_t)f->columns;                         \
                 uint32_t at[GROUP] = {0}, open;                                                      \
                 do {                                                                                 \
                     open = 0;                                                                        \
@@ -194,7 +200,7 @@ static inline uint32_t plane_step(const Forest *f, const Tree *t, uint32_t at, c
                         at[k] = STEP(nodes, at[k], row + k * (ptrdiff_t)f->columns, &open);          \
                 } while (open);                                                                      \
                 for (int k = 0; k < GROUP; k++)                                                      \
-                    totals[half + k] += value[at[k]];                                                \
+                    totals[part + k] += value[at[k]];                                                \
             }                                                                                        \
         }                                                                                            \
     }
