@@ -15,13 +15,11 @@ import msgspec
 import numpy as np
 
 from plugcast.features.analogs import CHANCES, COLUMNS
-from plugcast.forecast.boosting import Boosting
+from plugcast.forecast.boosting import Boosting, Trees
 from plugcast.forecast.linear import Linear, log_odds, probability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import lightgbm as lgb
 
 ANCHORS_MIN: Final = (15, 30, 60, 180, 360, 720, 1440, 2160, 2880)
 TREES: Final = Boosting(rounds=150, leaves=10, min_leaf_rows=500, column_share=0.5)
@@ -87,9 +85,9 @@ class Anchor:
     """Models of one lead."""
 
     blend: Blend
-    correction: lgb.Booster
+    correction: Trees
     """Adds to the linear part's log-odds."""
-    alone: lgb.Booster
+    alone: Trees
     """Gives log-odds by itself."""
 
     def odds(self, matrix: np.ndarray, inputs: np.ndarray | None = None) -> np.ndarray:
@@ -199,7 +197,7 @@ def _train(
     spec: AvailabilitySpec,
     *,
     start: Linear | None = None,
-) -> tuple[Linear, lgb.Booster, lgb.Booster]:
+) -> tuple[Linear, Trees, Trees]:
     weight = None
     if spec.half_life_days is not None:
         weight = 0.5 ** ((at_us.max() - at_us) / (spec.half_life_days * 86_400e6))
@@ -212,9 +210,7 @@ def _train(
     return linear, correction, alone
 
 
-def _opinions(
-    matrix: np.ndarray, inputs: np.ndarray, linear: Linear, correction: lgb.Booster, alone: lgb.Booster
-) -> np.ndarray:
+def _opinions(matrix: np.ndarray, inputs: np.ndarray, linear: Linear, correction: Trees, alone: Trees) -> np.ndarray:
     """Three chances for each row; shape (m, 3)."""
     corrected = linear.odds(inputs) + np.asarray(correction.predict(matrix, raw_score=True, num_threads=1))
     return np.column_stack(

@@ -1,21 +1,47 @@
-"""LightGBM as we use it: pinned threads, one seed, text in and out."""
+"""Boosted trees as we use them: trained by LightGBM with pinned threads and one seed, kept as text, walked packed.
+
+A model that was read answers through ``trees.packed``: a third of a microsecond a row, without loading LightGBM, and
+as LightGBM does but for leaves rounded to 16 bits (at most 3e-4 of a probability, 2e-3 % of charge; see the bench
+``trees``).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
-
-import lightgbm as lgb
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from plugcast.errors import ModelError
+from plugcast.trees.packed.pack_lightgbm import pack_lightgbm
+from plugcast.trees.packed.predictor import Packed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import lightgbm as lgb
     import numpy as np
 
 COMPLETE: Final = (b"\nend of trees", b"\nend of parameters", b"\npandas_categorical:")
 """Marks that a whole model text carries, the last one in its last line."""
+
+
+class Trees(Protocol):
+    """What answers rows: a LightGBM booster just trained, or a model that was read."""
+
+    def predict(self, data: np.ndarray, *, raw_score: bool = False, num_threads: int = 1) -> Any:  # noqa: ANN401 - LightGBM says no more
+        """Answers, or scores before the link, shape (n,), of float32 rows, shape (n, columns); NaN = unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReadTrees:
+    """A model that was read: packed to answer, and the text that it came from."""
+
+    packed: Packed
+    text: bytes
+
+    def predict(self, data: np.ndarray, *, raw_score: bool = False, num_threads: int = 1) -> np.ndarray:
+        """See Trees."""
+        ask = self.packed.raw if raw_score else self.packed.predict
+        return ask(data, num_threads=num_threads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +82,8 @@ class Boosting:
             offset: Raw score to start from; predictions leave it out. Shape (n,).
             row_weight: Shape (n,); all 1 by default.
         """
+        import lightgbm as lgb  # noqa: PLC0415 - training alone needs it; forecasts do without
+
         parameters: dict[str, Any] = {
             "objective": objective,
             "alpha": level,
@@ -76,13 +104,16 @@ class Boosting:
         return lgb.train(parameters, data, num_boost_round=self.rounds)
 
 
-def to_text(booster: lgb.Booster) -> bytes:
-    """LightGBM's own text form, from which ``from_text`` gives the same predictions to the last bit."""
+def to_text(trees: Trees) -> bytes:
+    """LightGBM's own text form, whole numbers and all; what was read gives back what it was read from."""
+    if isinstance(trees, ReadTrees):
+        return trees.text
+    booster: Any = trees
     return str(booster.model_to_string()).encode()
 
 
-def from_text(content: bytes, columns: Sequence[str]) -> lgb.Booster:
-    """Read a model and check that it was trained on these columns.
+def from_text(content: bytes, columns: Sequence[str]) -> Trees:
+    """Read a model, packed where it can be, and check that it was trained on these columns.
 
     Raises:
         ModelError: The text is no model, or one with other inputs.
@@ -91,10 +122,25 @@ def from_text(content: bytes, columns: Sequence[str]) -> lgb.Booster:
         # LightGBM reads past the end of a text that was cut short
         raise ModelError("This is not a whole LightGBM text model. Train again with: plugcast train")
     try:
+        forest = pack_lightgbm(content.decode("utf-8"))
+    except (ModelError, UnicodeDecodeError):
+        return _booster(content, columns)  # splits that cannot be packed, or damage, of which LightGBM says what it is
+    _check_columns(forest.names, columns)
+    return ReadTrees(packed=Packed(forest), text=content)
+
+
+def _booster(content: bytes, columns: Sequence[str]) -> lgb.Booster:
+    import lightgbm as lgb  # noqa: PLC0415 - see Boosting.fit
+
+    try:
         booster = lgb.Booster(model_str=content.decode("utf-8"))
     except (lgb.basic.LightGBMError, UnicodeDecodeError, ValueError) as error:
         raise ModelError(f"This is not a LightGBM text model: {error}. Train again with: plugcast train") from error
-    if booster.feature_name() != list(columns):
-        found = ", ".join(booster.feature_name())
-        raise ModelError(f"The model wants the inputs {found}; this version gives {', '.join(columns)}. Train again.")
+    _check_columns(booster.feature_name(), columns)
     return booster
+
+
+def _check_columns(found: Sequence[str], columns: Sequence[str]) -> None:
+    if list(found) != list(columns):
+        wanted, given = ", ".join(found), ", ".join(columns)
+        raise ModelError(f"The model wants the inputs {wanted}; this version gives {given}. Train again.")

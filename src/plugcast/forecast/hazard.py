@@ -15,13 +15,11 @@ import numpy as np
 
 from plugcast.domain.units import HORIZON_SLOTS
 from plugcast.errors import NoUsableRowsError
-from plugcast.forecast.boosting import Boosting
+from plugcast.forecast.boosting import Boosting, Trees
 from plugcast.forecast.panel import local_clock
 from plugcast.forecast.slots import AGES, SOC_CLASSES, age_class, soc_class
 
 if TYPE_CHECKING:
-    import lightgbm as lgb
-
     from plugcast.forecast.slots import Slots
 
 CLOCKS: Final = 48
@@ -201,7 +199,7 @@ class HazardSpec:
 class Hazard:
     """Log odds of a change until the next slot."""
 
-    booster: lgb.Booster
+    booster: Trees
     pooled: PooledRates
     soc_shift: np.ndarray
     """Added to the log odds. Shape (2 states, SOC_CLASSES)."""

@@ -28,7 +28,7 @@ from plugcast.forecast.availability import (
     fit_anchor,
 )
 from plugcast.forecast.baselines import Climatology, persistence
-from plugcast.forecast.boosting import Boosting
+from plugcast.forecast.boosting import Boosting, Trees
 from plugcast.forecast.calibrate import Widening
 from plugcast.forecast.lead_knots import Between, knots
 from plugcast.forecast.linear import log_odds, probability
@@ -37,8 +37,6 @@ from plugcast.forecast.split import Split, by_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import lightgbm as lgb
 
     from plugcast.forecast.panel import Panel
 
@@ -87,7 +85,7 @@ class HorizonModel:
     """Calibrated plug probability and energy-to-full quantiles at any lead."""
 
     plug: Availability
-    energy: tuple[lgb.Booster, ...]
+    energy: tuple[Trees, ...]
     """One for each of LEVELS; empty where no state of charge was seen."""
     energy_widening: Widening | None
 
@@ -309,7 +307,7 @@ def next_prime(number: int) -> int:
 
 def _fit_energy(
     panel: Panel, early: _Rows, late: _Rows, spec: HorizonSpec
-) -> tuple[tuple[lgb.Booster, ...], Widening | None]:
+) -> tuple[tuple[Trees, ...], Widening | None]:
     change = panel.soc[early.row] - panel.soc[early.outcome]
     known = ~np.isnan(change)
     later_change = panel.soc[late.row] - panel.soc[late.outcome]

@@ -15,6 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from plugcast.forecast.boosting import Trees
+
 QUANTILES: Final = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 MEDIAN: Final = QUANTILES.index(0.5)
 TAILS: Final = tuple(level for level in QUANTILES if level != QUANTILES[MEDIAN])
@@ -46,9 +48,9 @@ class EnsembleSpec:
 class Ensemble:
     """Models of one quantity over named columns."""
 
-    plain: tuple[lgb.Booster, ...]
-    logarithmic: tuple[lgb.Booster, ...]
-    tails: tuple[lgb.Booster, ...]
+    plain: tuple[Trees, ...]
+    logarithmic: tuple[Trees, ...]
+    tails: tuple[Trees, ...]
     """Of the logarithm, one for each of TAILS; may be empty."""
 
     def predict(self, matrix: np.ndarray) -> np.ndarray:
@@ -70,14 +72,14 @@ class Ensemble:
         return np.asarray(np.maximum(np.mean(members, axis=0), LEAST))
 
     @property
-    def members(self) -> dict[str, lgb.Booster]:
+    def members(self) -> dict[str, Trees]:
         """Every model by a name that tells its part."""
         named = {f"plain{place}": model for place, model in enumerate(self.plain)}
         named |= {f"log{place}": model for place, model in enumerate(self.logarithmic)}
         return named | {f"q{level * 1000:03.0f}": model for level, model in zip(TAILS, self.tails, strict=False)}
 
     @classmethod
-    def of_members(cls, named: dict[str, lgb.Booster]) -> Ensemble:
+    def of_members(cls, named: dict[str, Trees]) -> Ensemble:
         """The inverse of ``members``."""
         return cls(
             plain=tuple(named[name] for name in sorted(named) if name.startswith("plain")),
@@ -142,7 +144,7 @@ def _parameters(spec: EnsembleSpec, rows: int, number: int) -> dict[str, Any]:
     }
 
 
-def _predict(model: lgb.Booster, matrix: np.ndarray) -> np.ndarray:
+def _predict(model: Trees, matrix: np.ndarray) -> np.ndarray:
     if not len(matrix):
         return np.zeros(0)
     return np.asarray(model.predict(matrix, num_threads=1), np.float64)

@@ -12,7 +12,7 @@ from plugcast.features.stay_visits import DAY_US, local, weekday
 from plugcast.forecast.boosting import Boosting
 
 if TYPE_CHECKING:
-    import lightgbm as lgb
+    from plugcast.forecast.boosting import Trees
 
 COLUMNS: Final = ("start_soc", "hour", "day_of_week", "station", "capacity_kwh", "like_start", "like_hour", "lately")
 SIZE: Final = Boosting(rounds=120, leaves=7, learning_rate=0.05, min_leaf_rows=30)
@@ -41,7 +41,7 @@ class ChargeVisits:
 class EnergyToFull:
     """Forecasts of 100 - SoC at departure, %."""
 
-    model: lgb.Booster
+    model: Trees
 
     @classmethod
     def fit(cls, visits: ChargeVisits, matrix: np.ndarray, cut_us: int) -> EnergyToFull:

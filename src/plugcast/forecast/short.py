@@ -14,12 +14,10 @@ from plugcast.errors import NoUsableRowsError
 from plugcast.features.targets import outcomes
 from plugcast.forecast import scores
 from plugcast.forecast.baselines import Climatology, persistence
-from plugcast.forecast.boosting import Boosting
+from plugcast.forecast.boosting import Boosting, Trees
 from plugcast.forecast.split import Split, by_time, thin
 
 if TYPE_CHECKING:
-    import lightgbm as lgb
-
     from plugcast.forecast.panel import Panel
 
 FEWEST_ROWS: Final = 200
@@ -42,8 +40,8 @@ class ShortModels:
     """A classifier of the plug state and a regressor of the change of charge, for one lead."""
 
     lead_min: float
-    plug: lgb.Booster
-    energy: lgb.Booster
+    plug: Trees
+    energy: Trees
 
     def predict(self, panel: Panel, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probability of being plugged in, and energy to full in % (NaN without a state of charge), at the lead."""

@@ -14,7 +14,7 @@ from plugcast.errors import ModelError, ModelNotFoundError, NoUsableRowsError, S
 from plugcast.features.spec import FeatureSpec
 from plugcast.forecast import artefacts, horizon, short
 from plugcast.forecast.availability import AvailabilitySpec
-from plugcast.forecast.boosting import Boosting
+from plugcast.forecast.boosting import Boosting, to_text
 from plugcast.forecast.panel import LEAD_COLUMNS, Panel, panel
 from plugcast.forecast.split import by_time, thin, unseen_assets
 from plugcast.simulate.telemetry import GeneratorSpec, generate
@@ -84,7 +84,7 @@ def test_quantiles_are_ordered_and_inside_the_battery(fleet: Panel, long_range: 
         assert ((seen.plug_probability > 0) & (seen.plug_probability < 1)).all()
 
 
-def test_models_come_back_from_files_with_the_same_bits(
+def test_models_come_back_from_files_to_the_rounding_of_their_leaves(
     fleet: Panel, pair: short.Trained, long_range: horizon.TrainedHorizon
 ) -> None:
     store = MemoryArtifactStore()
@@ -94,11 +94,11 @@ def test_models_come_back_from_files_with_the_same_bits(
     for ours, theirs in zip(
         pair.models.predict(fleet, row), artefacts.load_short(store, description).predict(fleet, row), strict=True
     ):
-        np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-3)
     before = long_range.model.expect(fleet, row, 600.0)
     after = artefacts.load_horizon(store, description).expect(fleet, row, 600.0)
-    np.testing.assert_array_equal(before.plug_probability, after.plug_probability)
-    np.testing.assert_array_equal(before.energy_high_pct, after.energy_high_pct)
+    np.testing.assert_allclose(before.plug_probability, after.plug_probability, rtol=0, atol=3e-4)
+    np.testing.assert_allclose(before.energy_high_pct, after.energy_high_pct, rtol=0, atol=2e-3)
     assert {"plug_model.txt", "energy_model.txt", "metrics.json"} <= set(store.names())
 
 
@@ -177,8 +177,8 @@ def test_a_model_trained_with_the_future_shuffled_is_the_same(fleet: Panel) -> N
     one, other = (horizon.measure(given, spec, split).model for given in (fleet, shuffled))
     for ours, theirs in zip(one.plug.anchors, other.plug.anchors, strict=True):
         assert ours.blend == theirs.blend
-        assert ours.correction.model_to_string() == theirs.correction.model_to_string()
-        assert ours.alone.model_to_string() == theirs.alone.model_to_string()
+        assert to_text(ours.correction) == to_text(theirs.correction)
+        assert to_text(ours.alone) == to_text(theirs.alone)
 
 
 def _future_shuffled(grid: StateGrid, cut_us: int) -> np.ndarray:
