@@ -1,7 +1,7 @@
 # Each target makes what it needs (.venv from the locks, a browser for the page's tests) and does nothing twice.
 # ARGS=... goes on to the command behind the target.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench services-up services-down docs notebooks lock clean
+.PHONY: help demo test lint fuzz bench services-up services-down docs notebooks lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -15,6 +15,9 @@ test: ## All gates and all tests, the quick suite first (ARGS for pytest)
 
 lint: ## The gates alone: ruff, ruff format, mypy, import-linter
 	@scripts/lint
+
+fuzz: ## Attack the packed trees for ten minutes (FUZZ_SECONDS): sanitisers, then a coverage-guided fuzzer
+	@scripts/fuzz
 
 bench: ## One bench as JSON on stdout: make -s bench NAME=startup (without NAME: which there are)
 	@scripts/setup $(if $(filter solve trees acn,$(NAME)),bench,base) >&2

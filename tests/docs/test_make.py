@@ -16,6 +16,7 @@ TARGETS = {
     "demo",
     "test",
     "lint",
+    "fuzz",
     "bench",
     "services-up",
     "services-down",

@@ -97,6 +97,7 @@ def packed_to_onnx(forest: Forest, *, double: bool = True) -> bytes:
         threshold[inner] = forest.cuts[forest.cut_start[feature[inner]] + forest.rank[inner]]
     else:
         threshold[inner] = forest.threshold[inner]
+    doublings = np.repeat(forest.shift.astype(np.int32), np.diff(forest.root))
     missing, fill = np.zeros(len(column), np.uint8), np.zeros(len(column))
     missing[inner], fill[inner] = forest.column_missing[column[inner]], forest.column_fill[column[inner]]
     return _model(
@@ -107,7 +108,7 @@ def packed_to_onnx(forest: Forest, *, double: bool = True) -> bytes:
             feature=feature,
             threshold=threshold,
             missing_left=_missing_left(missing, threshold, fill),
-            answer=forest.value.astype(np.float64) * (1.0 if double else forest.scale),
+            answer=np.ldexp(forest.value.astype(np.float64), doublings) * (1.0 if double else forest.scale),
             scale=forest.scale if double else 1.0,
             base=forest.base,
             link=forest.link,

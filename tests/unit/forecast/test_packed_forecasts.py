@@ -76,6 +76,6 @@ def test_reading_and_answering_load_no_lightgbm() -> None:
         "print(sorted({'lightgbm', 'sklearn', 'scipy', 'polars', 'pandas'} & set(sys.modules)))"
     )
     rows = np.random.default_rng(1).normal(size=(300, 2)).astype(np.float32)
-    text = to_text(SMALL.fit(rows, rows[:, 0], ["a", "b"], objective="regression_l1"))
+    text = to_text(SMALL.fit(rows, rows[:, 0].copy(), ["a", "b"], objective="regression_l1"))
     done = subprocess.run([sys.executable, "-c", program], input=text, capture_output=True, check=True)
     assert done.stdout == b"[]\n"

@@ -40,7 +40,12 @@ def nodes(seed: int, *, trees: int = 5, splits: int = 20, features: int = 4, ste
         feature=np.where(inner, rng.integers(0, features, count), 0),
         missing=np.where(inner, rng.integers(0, 3, count), 0).astype(np.uint8),
         threshold=np.where(inner, grid[rng.integers(0, steps, count)], 0.0),
-        answer=expected(rng.normal(size=count), rng.integers(1, 50, count).astype(float), ~inner, right),
+        answer=expected(
+            rng.normal(size=count) * 10 ** rng.uniform(-2, 2, count),
+            rng.integers(1, 50, count).astype(float),
+            ~inner,
+            right,
+        ),
         fill=np.zeros(features),
     )
 
@@ -73,6 +78,7 @@ def planes(seed: int, *, trees: int = 5, splits: int = 20, features: int = 4, te
             threshold=np.where(inner, rng.normal(size=count), np.nan).astype(np.float32),
             weight=np.where(inner[:, None], rng.normal(size=(count, terms)), 0).astype(np.float32),
             value=rng.integers(-32767, 32768, count).astype(np.int16),
+            shift=rng.integers(0, 5, trees).astype(np.uint8),
             explains=True,
             base=1.0,
             scale=1e-4,

@@ -60,6 +60,7 @@ def test_the_bytes_are_those_of_the_document() -> None:
             column=np.zeros((3, 1), np.uint16),
             rank=np.array([1, 0, 0], np.uint8),
             value=np.array([0, -2, 3], np.int16),
+            shift=np.array([1], np.uint8),
             explains=False,
             base=1.0,
             scale=0.5,
@@ -72,15 +73,12 @@ def test_the_bytes_are_those_of_the_document() -> None:
     body += bytes([0, 2]) + struct.pack("<2f", 0.5, 1.5)  # the thresholds
     body += bytes([0b10000000])  # the structure: inner, leaf, leaf
     body += bytes([0b10000000])  # one column needs no bits, two thresholds need one: the second
+    body += bytes([1])  # the unit doubled once
     body += struct.pack("<2h", -2, 3)
     head = struct.pack("<8sHBBBBHHHIIIIddd", b"PLUGTREE", 1, 0, 1, 0, 1, 2, 1, 1, 1, 2, 19, 1, 1.0, 0.5, 2.0)
     blank = head + struct.pack("<II", 68 + len(body), 0) + body
     assert layout.encode(stump) == layout.seal(blank)
-    assert Packed.from_bytes(layout.seal(blank)).raw(np.array([[0, 1.5], [0, 1.6], [0, np.nan]])).tolist() == [
-        0,
-        2.5,
-        2.5,
-    ]
+    assert Packed.from_bytes(layout.seal(blank)).raw(np.array([[0, 1.5], [0, 1.6], [0, np.nan]])).tolist() == [-1, 4, 4]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -171,6 +169,8 @@ def test_structures_without_an_end_are_refused() -> None:
         {"root": [3, 0]},
         {"root": [0, 0, 3]},
         {"value": [0]},
+        {"shift": []},
+        {"shift": [16]},
         {"rank": [0]},
         {"rank": [255, 0, 0]},
         {"column": [1, 0, 0]},

@@ -33,7 +33,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 def by_hand(made: Forest, row: NDArray[np.float32]) -> int:
     """The definition, one node at a time."""
     total = 0
-    for start in made.root[:-1].tolist():
+    for start, shift in zip(made.root[:-1].tolist(), made.shift.tolist(), strict=True):
         node = start
         while made.right[node] != node:
             column = made.column[node, 0]
@@ -47,7 +47,7 @@ def by_hand(made: Forest, row: NDArray[np.float32]) -> int:
                 bound = made.threshold[node]
             left = rule == Missing.LEFT if np.isnan(value) else value <= bound
             node = node + 1 if left else int(made.right[node])
-        total += int(made.value[node])
+        total += int(made.value[node]) << shift
     return total
 
 

@@ -106,7 +106,7 @@ class _Grown:
         """All of them, packed."""
         root, right = right_children(np.array(self.inner, np.bool_))
         leaf = ~np.array(self.inner, np.bool_)
-        value, base, scale = quantise(np.array(self.depth), leaf, root)
+        value, shift, base, scale = quantise(np.array(self.depth), leaf, root)
         features = len(names)
         return check(
             Forest(
@@ -124,6 +124,7 @@ class _Grown:
                 threshold=np.array(self.offset, np.float32),
                 weight=np.array(self.weight, np.float32).reshape(len(leaf), -1),
                 value=value,
+                shift=shift,
                 explains=True,
                 base=base / trees,
                 scale=scale / trees,

@@ -26,6 +26,7 @@ MOST_TREES: Final = 65_535
 MOST_TREE_NODES: Final = 65_535
 MOST_TERMS: Final = 64
 LEAF_LIMIT: Final = 32_767
+SUM_LIMIT: Final = 2**31
 
 
 class Kind(IntEnum):
@@ -64,8 +65,8 @@ class Missing(IntEnum):
 class Forest:
     """Trees over columns; a column is a feature together with its rule for missing values.
 
-    ``raw = base + scale * (sum of the reached leaves' values)``: one multiplication and one addition in float64 after
-    a sum of integers, so that order, vector width and machine do not matter.
+    ``raw = base + scale * (sum of the reached leaves' values << shift)``: one multiplication and one addition in float64
+    after a sum of integers, so that order, vector width and machine do not matter.
     """
 
     kind: Kind
@@ -94,7 +95,9 @@ class Forest:
     weight: NDArray[np.float32]
     """(nodes, terms) HYPERPLANE."""
     value: NDArray[np.int16]
-    """(nodes,) leaves' answers and, with ``explains``, inner nodes' expected answers, in units of ``scale``."""
+    """(nodes,) leaves' answers and, with ``explains``, inner nodes' expected answers, in units of ``scale << shift``."""
+    shift: NDArray[np.uint8]
+    """(trees,) doublings of each tree's unit: a wide tree takes coarser steps than a narrow one."""
     explains: bool
     base: float
     scale: float
@@ -119,7 +122,7 @@ class Forest:
     @property
     def leaf_error(self) -> float:
         """Most that rounding the leaves can move a raw score: half a unit for each tree."""
-        return self.scale / 2 * self.trees
+        return self.scale / 2 * float(np.ldexp(1.0, self.shift.astype(np.int32)).sum())
 
 
 def right_children(inner: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -149,6 +152,11 @@ def right_children(inner: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray
     return root, right.astype(np.int32)
 
 
+def sum_limit(shift: NDArray[np.uint8]) -> float:
+    """The largest sum that the leaves could come to."""
+    return (LEAF_LIMIT + 1) * float(np.ldexp(1.0, shift.astype(np.int32)).sum())
+
+
 def check(forest: Forest) -> Forest:
     """Return the forest, or refuse what no walk could trust.
 
@@ -162,6 +170,8 @@ def check(forest: Forest) -> Forest:
     problems = {
         f"more than {MOST_TREES} trees, or none": not 1 <= forest.trees <= MOST_TREES,
         f"{columns} columns, where at most {limit} can be": columns > limit,
+        "leaves whose sum may not fit in 32 bits": len(forest.shift) != forest.trees
+        or sum_limit(forest.shift) >= 2**31,
         "a column of a feature that is not there": bool((forest.column_feature >= features).any()),
         "columns that are not in order": bool((np.diff(forest.column_feature.astype(np.int64)) < 0).any()),
         "a rule for missing values that does not exist": bool((forest.column_missing > max(Missing)).any()),

@@ -15,7 +15,8 @@ node columns          bits(columns) for each term of each split   index of the c
 node ranks            bits(thresholds of its feature) a split     index of the threshold (RANKED)
 node thresholds       4 bytes a split (DIRECT, HYPERPLANE)        f32
 node weights          4 bytes a term (HYPERPLANE)                 f32
-leaves                2 bytes a leaf                              i16, in units of ``scale``
+shifts                1 byte a tree                               u8, doublings of the tree's unit
+leaves                2 bytes a leaf                              i16, in units of ``scale * 2 ** shift``
 expectations          2 bytes a split (flag 1)                    i16, the same units
 ====================  ==========================================  =============================================
 
@@ -82,6 +83,7 @@ class Header(NamedTuple):
             "node_ranks": self.rank_bytes,
             "node_thresholds": self.splits * 4 * (not ranked),
             "node_weights": self.splits * self.terms * 4 * (self.kind == Kind.HYPERPLANE),
+            "shifts": self.trees,
             "leaves": (self.splits + self.trees) * 2,
             "expectations": self.splits * 2 * (self.flags & EXPLAINS),
         }
@@ -114,6 +116,7 @@ def encode(forest: Forest) -> bytes:
         ranks,
         b"" if ranked else forest.threshold[inner].astype("<f4").tobytes(),
         forest.weight[inner].astype("<f4").tobytes() if forest.kind == Kind.HYPERPLANE else b"",
+        forest.shift.tobytes(),
         forest.value[leaf].astype("<i2").tobytes(),
         forest.value[inner].astype("<i2").tobytes() if forest.explains else b"",
     )
@@ -243,6 +246,7 @@ def _unfold(
             np.frombuffer(parts["node_weights"], "<f4").reshape(-1, terms), inner if plane else none, np.float32, 0
         ),
         value=value,
+        shift=np.frombuffer(parts["shifts"], "u1").copy(),
         explains=explains,
         base=header.base,
         scale=header.scale,

@@ -48,7 +48,7 @@ def pack_nodes(nodes: Nodes, *, link: Link, slope: float, explains: bool, share:
     """
     leaf = nodes.leaf
     inner = ~leaf
-    value, base, scale = quantise(nodes.answer, leaf, nodes.root)
+    value, shift, base, scale = quantise(nodes.answer, leaf, nodes.root)
     threshold = round_down(nodes.threshold)
     pair = nodes.feature * len(Missing) + nodes.missing
     kept, column = np.unique(pair[inner], return_inverse=True)
@@ -78,6 +78,7 @@ def pack_nodes(nodes: Nodes, *, link: Link, slope: float, explains: bool, share:
             threshold=np.zeros(0, np.float32) if ranked else np.where(leaf, np.float32(np.nan), threshold),
             weight=np.zeros((0, 1), np.float32),
             value=value if explains else np.where(leaf, value, 0).astype(np.int16),
+            shift=shift,
             explains=explains,
             base=base * share,
             scale=scale * share,

@@ -121,7 +121,9 @@ class Packed:
     def base(self) -> float:
         """The raw score before a row has shown anything: what ``contributions`` start from."""
         self._must_explain()
-        return self.forest.base + self.forest.scale * int(self.forest.value[self.forest.root[:-1]].sum(dtype=np.int64))
+        return self.forest.base + self.forest.scale * int(
+            (self.forest.value[self.forest.root[:-1]].astype(np.int64) << self.forest.shift).sum()
+        )
 
     def contributions(self, matrix: NDArray[Any]) -> Floats:
         """Parts of each raw score by feature, shape (rows, features): ``base + parts.sum(axis=1) == raw``, to rounding.
@@ -219,4 +221,5 @@ def _arrays(forest: Forest) -> tuple[NDArray[Any], ...]:
         forest.threshold,
         forest.weight,
         forest.value,
+        forest.shift,
     )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from plugcast.trees.packed.forest import LEAF_LIMIT
+from plugcast.trees.packed.forest import LEAF_LIMIT, SUM_LIMIT, sum_limit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+
+
+MOST_SHIFT: Final = 12
 
 
 def round_down(threshold: NDArray[Any]) -> NDArray[np.float32]:
@@ -27,10 +31,11 @@ def round_down(threshold: NDArray[Any]) -> NDArray[np.float32]:
 
 def quantise(
     answer: Floats, leaf: NDArray[np.bool_], root: NDArray[np.int32]
-) -> tuple[NDArray[np.int16], float, float]:
-    """Answers of nodes as 16-bit steps: ``(values, base, scale)`` with ``sum(answers) ~ base + scale * sum(values)``.
+) -> tuple[NDArray[np.int16], NDArray[np.uint8], float, float]:
+    """Answers of nodes as 16-bit steps: ``(values, shift, base, scale)``, see ``Forest``.
 
-    Each tree's middle moves into the base, so that one scale serves early, wide trees and late, narrow ones.
+    Each tree's middle moves into the base. The unit doubles from tree to tree as its width asks, so that one wide tree
+    does not make all others coarse; the finest unit is one with which no sum can leave 32 bits.
 
     Args:
         answer: (nodes,) of leaves and inner nodes; an inner node's lies between its leaves'.
@@ -40,9 +45,17 @@ def quantise(
     low = np.minimum.reduceat(np.where(leaf, answer, np.inf), root[:-1])
     high = np.maximum.reduceat(np.where(leaf, answer, -np.inf), root[:-1])
     middle = (low + high) / 2
-    scale = float((high - low).max() / 2 / LEAF_LIMIT) or 1.0
-    steps = np.rint((answer - np.repeat(middle, np.diff(root))) / scale)
-    return np.clip(steps, -LEAF_LIMIT, LEAF_LIMIT).astype(np.int16), float(middle.sum()), scale
+    unit = (high - low) / 2 / LEAF_LIMIT
+    widest = float(unit.max()) or 1.0
+    for finer in range(MOST_SHIFT, -1, -1):
+        scale = math.ldexp(widest, -finer)
+        shift = np.ceil(np.log2(np.maximum(unit / scale, 1.0))).astype(np.uint8)
+        if sum_limit(shift) < SUM_LIMIT:
+            break
+    steps = np.rint(
+        (answer - np.repeat(middle, np.diff(root))) / np.repeat(np.ldexp(scale, shift.astype(np.int32)), np.diff(root))
+    )
+    return np.clip(steps, -LEAF_LIMIT, LEAF_LIMIT).astype(np.int16), shift, float(middle.sum()), scale
 
 
 def expected(answer: Floats, rows: Floats, leaf: NDArray[np.bool_], right: NDArray[np.int32]) -> Floats:

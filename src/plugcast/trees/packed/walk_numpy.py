@@ -88,7 +88,7 @@ def sums(forest: Forest, rows: NDArray[np.float32]) -> NDArray[np.int64]:
         node = np.repeat(forest.root[None, :-1], len(columns), axis=0)
         while not np.array_equal(after := _next(forest, columns, node), node):
             node = after
-        made[start : start + step] = forest.value[node].sum(axis=1, dtype=np.int64)
+        made[start : start + step] = (forest.value[node].astype(np.int64) << forest.shift).sum(axis=1)
     return made
 
 
@@ -107,7 +107,10 @@ def contributions(forest: Forest, rows: NDArray[np.float32]) -> Floats:
         while not np.array_equal(after := _next(forest, columns, node), node):
             moved = after != node
             split = node[moved]
-            change = (forest.value[after[moved]].astype(np.int64) - forest.value[split]).astype(np.float64)
+            doublings = np.broadcast_to(forest.shift, node.shape)[moved]
+            change = ((forest.value[after[moved]].astype(np.int64) - forest.value[split]) << doublings).astype(
+                np.float64
+            )
             for term, share in enumerate(_shares(forest, split)):
                 feature = forest.column_feature[forest.column[split, term]]
                 np.add.at(made, (place[moved], feature), change * share)

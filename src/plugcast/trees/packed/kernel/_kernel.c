@@ -52,16 +52,23 @@ static void release(Forest *f)
 }
 
 /* Counts splits and leaves of every tree and checks that every way leads forward and stays inside. */
-static int check_trees(Forest *f, const int32_t *root, const int32_t *right)
+static int check_trees(Forest *f, const int32_t *root, const int32_t *right, const Py_buffer *shift)
 {
     int32_t splits = 0;
+    int64_t units = 0;
+    if (shift->len != f->trees)
+        return refuse("shifts are not one for each tree");
     f->sliced = f->sliced && f->kind == RANKED;
     for (int32_t t = 0; t < f->trees; t++) {
         Tree *tree = f->tree + t;
         int32_t start = root[t], end = root[t + 1];
         if (start < 0 || end <= start || end > f->nodes || end - start > MOST_TREE_NODES)
             return refuse("a tree is empty, too large or outside of the nodes");
+        if (((const uint8_t *)shift->buf)[t] > 15)
+            return refuse("a shift of more than 15");
         *tree = (Tree){.node = start, .nodes = end - start, .split = splits};
+        tree->unit = (int32_t)1 << ((const uint8_t *)shift->buf)[t];
+        units += tree->unit;
         for (int32_t i = start; i < end; i++) {
             if (right[i] == i)
                 tree->leaves++;
@@ -76,6 +83,8 @@ static int check_trees(Forest *f, const int32_t *root, const int32_t *right)
             f->sliced = 0;
         splits += tree->splits;
     }
+    if (units * 32768 > 0x7fffffff)
+        return refuse("leaves whose sum may not fit in 32 bits");
     return 0;
 }
 
@@ -164,11 +173,11 @@ static int check_columns(const Forest *f)
     return 0;
 }
 
-enum { FEATURE, MISSING, COLUMN_FILL, CUT_START, CUTS, ROOT, NODE_RIGHT, COLUMN, RANK, THRESHOLD, WEIGHT, VALUE, PARTS };
+enum { FEATURE, MISSING, COLUMN_FILL, CUT_START, CUTS, ROOT, NODE_RIGHT, COLUMN, RANK, THRESHOLD, WEIGHT, VALUE, SHIFT, PARTS };
 
 static int fill_checked(Forest *f, Py_buffer *part, const int32_t *root, const int32_t *right)
 {
-    if (check_trees(f, root, right))
+    if (check_trees(f, root, right, part + SHIFT))
         return -1;
     /* trees of a size walk together; the sum of integers does not care about their order */
     qsort(f->tree, (size_t)f->trees, sizeof *f->tree, by_size);
@@ -225,9 +234,9 @@ static PyObject *forest_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     int level, may_slice, failed;
     if (kwargs != NULL && PyDict_Size(kwargs) != 0)
         return PyErr_SetString(PyExc_TypeError, "Forest takes no keywords"), NULL;
-    if (!PyArg_ParseTuple(args, "iiiidddipy*y*y*y*y*y*y*y*y*y*y*y*", &made.kind, &made.link, &made.terms, &made.features,
+    if (!PyArg_ParseTuple(args, "iiiidddipy*y*y*y*y*y*y*y*y*y*y*y*y*", &made.kind, &made.link, &made.terms, &made.features,
                           &made.base, &made.scale, &made.slope, &level, &may_slice, part, part + 1, part + 2, part + 3, part + 4, part + 5,
-                          part + 6, part + 7, part + 8, part + 9, part + 10, part + 11))
+                          part + 6, part + 7, part + 8, part + 9, part + 10, part + 11, part + 12))
         return NULL;
     made.level = level < PLAIN || level > best_level() ? best_level() : level;
     made.sliced = may_slice;

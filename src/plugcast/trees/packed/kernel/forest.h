@@ -32,7 +32,8 @@ typedef struct {
 } SlicedNode;
 
 typedef struct {
-    int32_t node, nodes, split, splits, leaf, leaves; /* where its parts start, and how many there are */
+    int32_t node, nodes, split, splits, leaves; /* where its parts start, and how many there are */
+    int32_t unit;                               /* a step of its leaves: a power of two */
 } Tree;
 
 typedef struct {
@@ -177,7 +178,7 @@ static inline uint32_t plane_step(const Forest *f, const Tree *t, uint32_t at, c
                     at[k] = STEP(nodes[k], at[k], row, &open);                                       \
             } while (open);                                                                          \
             for (int k = 0; k < GROUP && first + k < f->trees; k++)                                  \
-                total += f->value[f->tree[first + k].node + (int32_t)at[k]];                         \
+                total += f->value[f->tree[first + k].node + (int32_t)at[k]] * f->tree[first + k].unit; \
         }                                                                                            \
         return total;                                                                                \
     }
@@ -189,6 +190,7 @@ static inline uint32_t plane_step(const Forest *f, const Tree *t, uint32_t at, c
         for (int32_t t = 0; t < f->trees; t++) {                                                     \
             const NODE *nodes = f->FIELD + f->tree[t].node;                                          \
             const int16_t *value = f->value + f->tree[t].node;                                       \
+            const int32_t unit = f->tree[t].unit;                                                    \
             for (int part = 0; part < count; part += GROUP) {                                        \
                 const VALUE *row = rows + (size_t)part * (size_t)f->columns;                         \
                 uint32_t at[GROUP] = {0}, open;                                                      \
@@ -200,7 +202,7 @@ static inline uint32_t plane_step(const Forest *f, const Tree *t, uint32_t at, c
                         at[k] = STEP(nodes, at[k], row + k * (ptrdiff_t)f->columns, &open);          \
                 } while (open);                                                                      \
                 for (int k = 0; k < GROUP; k++)                                                      \
-                    totals[part + k] += value[at[k]];                                                \
+                    totals[part + k] += value[at[k]] * unit;                                                \
             }                                                                                        \
         }                                                                                            \
     }
@@ -218,7 +220,7 @@ static int32_t plane_row(const Forest *f, const float *row)
         uint32_t at = 0;
         while (f->direct[tree->node + (int32_t)at].right != at)
             at = plane_step(f, tree, at, row);
-        total += f->value[tree->node + (int32_t)at];
+        total += f->value[tree->node + (int32_t)at] * tree->unit;
     }
     return total;
 }
@@ -242,7 +244,7 @@ static void explain_row(const Forest *f, const uint8_t *ranks, const float *valu
             }
             if (next == at)
                 break;
-            made[f->column_feature[column]] += value[next] - value[at];
+            made[f->column_feature[column]] += (double)(value[next] - value[at]) * (double)f->tree[t].unit;
             at = next;
         }
     }

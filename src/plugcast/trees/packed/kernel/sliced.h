@@ -69,7 +69,7 @@ static void trees_plain(const Forest *f, int count, Sliced *s)
         }
         const uint8_t *reached = s->slot[f->tree[t].splits ? SLICED_LEAVES : 0];
         for (int r = 0; r < count; r++)
-            s->total[r] += leaf[reached[r]];
+            s->total[r] += leaf[reached[r]] * f->tree[t].unit;
     }
 }
 
@@ -107,7 +107,7 @@ ON_AVX2 static void ranks_avx2(const Forest *f, const Rows *rows, size_t first, 
     }
 }
 
-ON_AVX2 static inline void look_up_avx2(const int16_t *leaf, int leaves, __m256i number, int32_t *total)
+ON_AVX2 static inline void look_up_avx2(const int16_t *leaf, int leaves, int32_t unit, __m256i number, int32_t *total)
 {
     const __m256i bytes = _mm256_set1_epi8((char)0x70), even = _mm256_setr_epi8(
         0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15, 0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
@@ -127,7 +127,8 @@ ON_AVX2 static inline void look_up_avx2(const int16_t *leaf, int leaves, __m256i
                        _mm256_extracti128_si256(b, 1)};
     for (int k = 0; k < 4; k++) {
         __m256i *at = (__m256i *)(total + 8 * k);
-        _mm256_store_si256(at, _mm256_add_epi32(_mm256_load_si256(at), _mm256_cvtepi16_epi32(part[k])));
+        __m256i steps = _mm256_mullo_epi32(_mm256_cvtepi16_epi32(part[k]), _mm256_set1_epi32(unit));
+        _mm256_store_si256(at, _mm256_add_epi32(_mm256_load_si256(at), steps));
     }
 }
 
@@ -150,7 +151,7 @@ ON_AVX2 static void trees_avx2(const Forest *f, int count, Sliced *s)
         }
         const uint8_t *reached = s->slot[f->tree[t].splits ? SLICED_LEAVES : 0];
         for (int r = 0; r < count; r += 32)
-            look_up_avx2(f->slice_leaf + (size_t)t * SLICED_LEAVES, f->tree[t].leaves,
+            look_up_avx2(f->slice_leaf + (size_t)t * SLICED_LEAVES, f->tree[t].leaves, f->tree[t].unit,
                          _mm256_load_si256((const __m256i *)(reached + r)), s->total + r);
     }
 }
@@ -197,11 +198,13 @@ ON_AVX512 static inline __m512i leaves_avx512(const int16_t *leaf, int leaves, _
     return _mm512_mask_blend_epi16(_mm512_cmpgt_epi16_mask(number, _mm512_set1_epi16(63)), low, high);
 }
 
-ON_AVX512 static inline void add_avx512(int32_t *total, __m512i words)
+ON_AVX512 static inline void add_avx512(int32_t *total, __m512i words, __m512i unit)
 {
     __m512i *first = (__m512i *)total, *second = first + 1;
-    *first = _mm512_add_epi32(*first, _mm512_cvtepi16_epi32(_mm512_castsi512_si256(words)));
-    *second = _mm512_add_epi32(*second, _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(words, 1)));
+    *first = _mm512_add_epi32(
+        *first, _mm512_mullo_epi32(unit, _mm512_cvtepi16_epi32(_mm512_castsi512_si256(words))));
+    *second = _mm512_add_epi32(
+        *second, _mm512_mullo_epi32(unit, _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(words, 1))));
 }
 
 ON_AVX512 static void trees_avx512(const Forest *f, int count, Sliced *s)
@@ -224,7 +227,7 @@ ON_AVX512 static void trees_avx512(const Forest *f, int count, Sliced *s)
         const uint8_t *reached = s->slot[f->tree[t].splits ? SLICED_LEAVES : 0];
         for (int r = 0; r < count; r += 32) {
             __m512i number = _mm512_cvtepu8_epi16(_mm256_load_si256((const __m256i *)(reached + r)));
-            add_avx512(s->total + r, leaves_avx512(leaf, leaves, number));
+            add_avx512(s->total + r, leaves_avx512(leaf, leaves, number), _mm512_set1_epi32(f->tree[t].unit));
         }
     }
 }
