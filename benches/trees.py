@@ -55,7 +55,7 @@ class _Size:
 
 SIZES: Final = {
     "small": _Size(vehicles=8, rows=2_000, slow_rows=500, calls=20, repeats=1, shapes=("30x15",)),
-    "full": _Size(vehicles=40, rows=100_000, slow_rows=4_000, calls=2_000, repeats=5, shapes=("200x31", "500x63")),
+    "full": _Size(vehicles=40, rows=100_000, slow_rows=1_000, calls=1_000, repeats=5, shapes=("200x31", "500x63")),
 }
 
 
@@ -68,6 +68,7 @@ class _Model:
     packed: Packed
     converted: bytes | None
     """By the usual converter."""
+    rivals: Mapping[str, Callable[[NDArray[np.float32]], object]]
 
 
 def run(size: str) -> Outcome:
@@ -84,6 +85,8 @@ def run(size: str) -> Outcome:
             for part in (_sizes(model), _one_row(model, matrix, wanted), _batch(model, matrix, wanted)):
                 cases += part
                 bars += _bars(model.name, part)
+                for case in part:
+                    note(f"  {case}")
             errors = _errors(model, wanted.rows)
             cases.append(errors)
             bars += _error_bars(model, errors)
@@ -129,13 +132,15 @@ def _model(
     }
     booster = lgb.train(parameters, lgb.Dataset(matrix, target, feature_name=list(columns)), num_boost_round=rounds)
     text = booster.model_to_string()
+    converted = onnx_converted(booster, len(columns))
     return _Model(
         name=f"{shape} {role}",
         role=role,
         booster=booster,
         text=text,
         packed=Packed.from_bytes(Packed(pack_lightgbm(text)).to_bytes()),
-        converted=onnx_converted(booster, len(columns)),
+        converted=converted,
+        rivals=_rivals(text, converted),
     )
 
 
@@ -180,7 +185,7 @@ def _one_row(model: _Model, matrix: NDArray[np.float32], wanted: _Size) -> list[
         "LightGBM": lambda row: booster.predict(row, num_threads=1),
         "LightGBM, C fast path": fast.predict,
         "packed, NumPy only": numpy_only.predict,
-        **_rivals(model),
+        **model.rivals,
     }
     few = {"packed, NumPy only"}
     calls = {name: max(2, wanted.calls // (20 if name in few else 1)) for name in variants}
@@ -208,13 +213,13 @@ def _one_row(model: _Model, matrix: NDArray[np.float32], wanted: _Size) -> list[
     ]
 
 
-def _rivals(model: _Model) -> dict[str, Callable[[NDArray[np.float32]], object]]:
+def _rivals(text: str, converted: bytes | None) -> dict[str, Callable[[NDArray[np.float32]], object]]:
     """onnxruntime on two graphs and lleaves, as far as they are installed."""
     found: dict[str, Callable[[NDArray[np.float32]], object]] = {}
-    if model.converted is not None:
-        found["onnxruntime, usual converter"] = onnx_session(model.converted)
-        found["onnxruntime, our graph, float"] = onnx_session(lightgbm_to_onnx(model.text, double=False))
-    if (compiled := lleaves_of(model.text)) is not None:
+    if converted is not None:
+        found["onnxruntime, usual converter"] = onnx_session(converted)
+        found["onnxruntime, our graph, float"] = onnx_session(lightgbm_to_onnx(text, double=False))
+    if (compiled := lleaves_of(text)) is not None:
         found["lleaves"] = compiled
     return found
 
@@ -237,7 +242,7 @@ def _batch(model: _Model, matrix: NDArray[np.float32], wanted: _Size) -> list[di
             variants[f"packed, sliced, {vectors}"] = lambda narrower=narrower: narrower.predict_into(rows, out)  # type: ignore[misc]
         walked = Packed(packed.forest, sliced=False)
         variants["packed, walked 8 at once"] = lambda: walked.predict_into(rows, out)
-    for name, rival in _rivals(model).items():
+    for name, rival in model.rivals.items():
         variants[name] = lambda rival=rival: rival(rows)  # type: ignore[misc]
     timings = interleave(variants, repeats=wanted.repeats)
     per_row = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import atheris
 import numpy as np
@@ -29,7 +30,7 @@ def seeds(folder: Path) -> None:
     """Small files of every kind to start from."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(12):
-        shape = {"trees": 1 + seed % 3, "splits": 6, "features": 1 + seed % 4}
+        shape: dict[str, Any] = {"trees": 1 + seed % 3, "splits": 6, "features": 1 + seed % 4}
         made = grown.planes(seed) if seed % 4 == 0 else grown.forest(seed, steps=3 if seed % 3 else 900, **shape)
         (folder / f"seed{seed}").write_bytes(layout.encode(made))
 
