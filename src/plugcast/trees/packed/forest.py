@@ -65,8 +65,8 @@ class Missing(IntEnum):
 class Forest:
     """Trees over columns; a column is a feature together with its rule for missing values.
 
-    ``raw = base + scale * (sum of the reached leaves' values << shift)``: a sum of integers, then one multiplication and
-    one addition in float64, so that order, vector width and machine do not matter.
+    ``raw = base + scale * (sum of the reached leaves' values << shift)``: a sum of integers, then one multiplication
+    and one addition in float64, so that order, vector width and machine do not matter.
     """
 
     kind: Kind
@@ -95,7 +95,7 @@ class Forest:
     weight: NDArray[np.float32]
     """(nodes, terms) HYPERPLANE."""
     value: NDArray[np.int16]
-    """(nodes,) leaves' answers and, with ``explains``, inner nodes' expected ones, in units of ``scale << shift``."""
+    """(nodes,) leaves' answers and, with ``explains``, inner nodes' expected ones, in steps of ``scale << shift``."""
     shift: NDArray[np.uint8]
     """(trees,) doublings of each tree's unit: a wide tree takes coarser steps than a narrow one."""
     explains: bool
