@@ -98,6 +98,8 @@ def test_models_come_back_from_files_to_the_rounding_of_their_leaves(
     before = long_range.model.expect(fleet, row, 600.0)
     after = artefacts.load_horizon(store, description).expect(fleet, row, 600.0)
     np.testing.assert_allclose(before.plug_probability, after.plug_probability, rtol=0, atol=3e-4)
+    assert before.energy_high_pct is not None
+    assert after.energy_high_pct is not None
     np.testing.assert_allclose(before.energy_high_pct, after.energy_high_pct, rtol=0, atol=2e-3)
     assert {"plug_model.txt", "energy_model.txt", "metrics.json"} <= set(store.names())
 
