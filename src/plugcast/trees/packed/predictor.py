@@ -142,9 +142,11 @@ class Packed:
     def rows_of(self, matrix: NDArray[Any]) -> NDArray[Any]:
         """The matrix as ``predict_into`` takes it; itself where it can be."""
         rows = np.asarray(matrix)
-        if rows.dtype not in (np.float32, np.float64):
+        if rows.dtype.char not in "fd":  # comparing types would take as long as a hundred trees
             rows = rows.astype(np.float64)
-        return np.ascontiguousarray(rows if rows.ndim > 1 else rows[None])
+        if rows.ndim == 1:
+            rows = rows[None]
+        return rows if rows.flags.c_contiguous else np.ascontiguousarray(rows)
 
     def _run(self, into: Callable[[NDArray[Any], Floats], None], rows: NDArray[Any], threads: int) -> Floats:
         out = np.empty(len(rows))
