@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import lightgbm as lgb
 import numpy as np
 
+from plugcast.forecast.boosting import pack
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -111,10 +113,10 @@ def fit(
     floored = np.maximum(target, LEAST)
     logarithm = np.log(floored)
 
-    def booster(values: np.ndarray, number: int, **more: Any) -> lgb.Booster:  # noqa: ANN401 - LightGBM's parameters
+    def booster(values: np.ndarray, number: int, **more: Any) -> Trees:  # noqa: ANN401 - LightGBM's parameters
         data = lgb.Dataset(matrix, values, weight=weight, feature_name=list(columns))
         rounds = spec.tail_rounds if "alpha" in more else spec.rounds
-        return lgb.train(_parameters(spec, len(values), number) | more, data, num_boost_round=rounds)
+        return pack(lgb.train(_parameters(spec, len(values), number) | more, data, num_boost_round=rounds), columns)
 
     seeds = range(spec.seeds)
     tail = {"objective": "quantile", "learning_rate": spec.tail_learning_rate}

@@ -1,4 +1,4 @@
-"""Models that were read answer packed, and as the boosters that were trained, to the rounding that is promised."""
+"""Models answer packed, and as LightGBM would, to the rounding that is promised."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from plugcast.adapters.memory import MemoryArtifactStore
 from plugcast.errors import ModelError
-from plugcast.forecast import artefacts, horizon, short
-from plugcast.forecast.boosting import Boosting, ReadTrees, from_text, to_text
+from plugcast.forecast import horizon, short
+from plugcast.forecast.boosting import Boosting, PackedTrees, from_text, to_text
+from plugcast.forecast.panel import plug_matrix
 
 if TYPE_CHECKING:
     from plugcast.forecast.panel import Panel
@@ -22,37 +22,19 @@ SMALL = Boosting(rounds=40, leaves=15, min_leaf_rows=20)
 PROBABILITY, PERCENT = 3e-4, 2e-3
 
 
-def test_forecasts_of_read_models_are_those_of_the_trained_ones(fleet: Panel) -> None:
-    trained = short.train(fleet, short.ShortSpec(boosting=SMALL)).models
-    long = horizon.train(fleet, horizon.HorizonSpec(boosting=SMALL, max_rows=20_000)).model
-    store = MemoryArtifactStore()
-    description = artefacts.Description(
-        format=artefacts.FORMAT,
-        spec=fleet.spec,
-        spec_hash=fleet.spec.hash,
-        columns=fleet.columns,
-        lead_min=15.0,
-        horizon=artefacts.parts_of(long, fleet.plug_columns),
-        trained_at="2026-01-01T00:00:00Z",
-        source="generated",
-        samples=fleet.rows,
-    )
-    artefacts.save(store, description, trained, long, {})
-    read, read_long = artefacts.load_short(store, description), artefacts.load_horizon(store, description)
-    assert isinstance(read.plug, ReadTrees)
-    assert all(isinstance(trees, ReadTrees) for trees in (read.energy, *read_long.energy))
+def test_packed_forecasts_are_lightgbms_to_the_promised_rounding(fleet: Panel) -> None:
+    pair = short.train(fleet, short.ShortSpec(boosting=SMALL)).models
+    long = horizon.train(fleet, horizon.HorizonSpec(boosting=SMALL, max_rows=20_000, anchor_rows=3_000)).model
     row = np.arange(0, fleet.rows, 7)
-    for ours, theirs, limit in zip(
-        read.predict(fleet, row), trained.predict(fleet, row), (PROBABILITY, PERCENT), strict=True
-    ):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=limit)
     lead = np.geomspace(15, 2880, len(row))
-    expected, wanted = read_long.expect(fleet, row, lead), long.expect(fleet, row, lead)
-    assert all(isinstance(each.alone, ReadTrees) for each in read_long.plug.anchors)
-    np.testing.assert_allclose(expected.plug_probability, wanted.plug_probability, rtol=0, atol=PROBABILITY)
-    for name in ("energy_low_pct", "energy_median_pct", "energy_high_pct"):
-        np.testing.assert_allclose(getattr(expected, name), getattr(wanted, name), rtol=0, atol=PERCENT)
-    assert to_text(read.plug) == store.get(artefacts.PLUG)
+    anchor = long.plug.anchors[0]
+    short_rows, long_rows, plug_rows = fleet.matrix(row, 15.0), fleet.matrix(row, lead), plug_matrix(fleet, row, lead)
+    asked = [(pair.plug, short_rows, PROBABILITY), (pair.energy, short_rows, PERCENT)]
+    asked += [(trees, long_rows, PERCENT) for trees in long.energy] + [(anchor.alone, plug_rows, PROBABILITY)]
+    for trees, rows, limit in asked:
+        assert isinstance(trees, PackedTrees)
+        booster = lgb.Booster(model_str=to_text(trees).decode())
+        np.testing.assert_allclose(trees.predict(rows), booster.predict(rows, num_threads=1), rtol=0, atol=limit)
 
 
 def test_what_cannot_be_packed_is_answered_by_lightgbm() -> None:
