@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from plugcast.cli.app import app
 from plugcast.errors import ModelError, ModelNotFoundError
-from plugcast.forecast.boosting import Boosting
+from plugcast.forecast.boosting import Boosting, to_text
 from plugcast.trees.packed.predictor import Packed
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def models(tmp_path: Path) -> Path:
     boosting = Boosting(rounds=12, leaves=7, min_leaf_rows=5)
     for name, objective in (("plug", "binary"), ("energy", "regression_l1")):
         target = (ROWS[:, 0] > 0).astype(float) if objective == "binary" else ROWS[:, 0] * 10
-        booster = boosting.fit(ROWS, target, ["soc", "hour", "power_kw"], objective=objective)
-        booster.save_model(tmp_path / f"{name}_model.txt")
+        trees = boosting.fit(ROWS, target, ["soc", "hour", "power_kw"], objective=objective)
+        (tmp_path / f"{name}_model.txt").write_bytes(to_text(trees))
     return tmp_path
 
 
