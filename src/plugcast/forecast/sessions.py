@@ -106,8 +106,8 @@ class SessionForecaster:
 
     @classmethod
     def learn_going_only(cls, lessons: Sequence[Lessons], *, cut_us: int, spec: EnsembleSpec) -> SessionForecaster:
-        """The third model alone, for those who ask nothing at plug-in."""
-        return cls(pooled={}, going=_learn_going(lessons, cut_us, spec))
+        """The medians of the third model alone, for those who ask nothing at plug-in."""
+        return cls(pooled={}, going=_learn_going(lessons, cut_us, spec, tails=False))
 
     def at_plug_in(self, book: StayBook, row: np.ndarray) -> StayQuantiles:
         """Quantiles for sessions of the book as of their plug-in and grace."""
@@ -277,7 +277,9 @@ def _going_points(book: StayBook, row: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return place, hours[place, which]
 
 
-def _learn_going(lessons: Sequence[Lessons], cut_us: int, spec: EnsembleSpec) -> dict[Quantity, Ensemble]:
+def _learn_going(
+    lessons: Sequence[Lessons], cut_us: int, spec: EnsembleSpec, *, tails: bool = True
+) -> dict[Quantity, Ensemble]:
     known = Lessons.joined([part.before(cut_us) for part in lessons])
     at, matrix = known.going
     if len(at) < FEWEST:
@@ -285,8 +287,8 @@ def _learn_going(lessons: Sequence[Lessons], cut_us: int, spec: EnsembleSpec) ->
     age = (cut_us - known.arrival_us[at]) / DAY_US
     left = np.minimum(known.stay_h[at], LONGEST_STAY_H) - column(matrix, "elapsed_h")
     return {
-        "stay": sessions_fit.fit(matrix, left, age, STAY_COLUMNS, spec),
-        "energy": sessions_fit.fit(matrix, known.energy_kwh[at], age, STAY_COLUMNS, spec),
+        "stay": sessions_fit.fit(matrix, left, age, STAY_COLUMNS, spec, tails=tails),
+        "energy": sessions_fit.fit(matrix, known.energy_kwh[at], age, STAY_COLUMNS, spec, tails=tails),
     }
 
 

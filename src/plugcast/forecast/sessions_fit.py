@@ -30,13 +30,13 @@ LEAST: Final = 0.02
 class EnsembleSpec:
     """Size of the ensembles; the defaults were chosen on Caltech and JPL before September 2019."""
 
-    rounds: int = 300
-    tail_rounds: int = 160
+    rounds: int = 220
+    tail_rounds: int = 120
     seeds: int = 2
     """Median models of either kind."""
     leaves: int = 15
-    learning_rate: float = 0.04
-    tail_learning_rate: float = 0.06
+    learning_rate: float = 0.055
+    tail_learning_rate: float = 0.08
     min_leaf_rows: int = 20
     column_share: float = 0.3
     row_share: float = 0.7
