@@ -220,7 +220,7 @@ def strictly_at_plug_in(studied: list[Studied], spec: EnsembleSpec) -> list[dict
     site = session_sets.caltech(grace=timedelta(0))
     rows = np.flatnonzero((site.book.known_us < LAST) & (site.book.arrival_us < TEST_TO))
     lessons = Lessons.of(site.book, rows, going=False)
-    model = SessionForecaster.learn([lessons], cut_us=TEST_FROM, spec=spec, going=False, tails=False)
+    model = SessionForecaster.learn([lessons], cut_us=TEST_FROM, spec=spec, going=False)
     same = np.isin(part.lessons.row, rows) & tested(part) & part.lessons.own
     chosen = np.isin(lessons.row, part.lessons.row[same])
     found = model.predict(lessons.matrix[chosen])

@@ -7,6 +7,7 @@ from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from plugcast.domain.site import CurrentType
+from plugcast.features.clock import ClockSample, clock_gap
 from plugcast.features.order import MAD_TO_SIGMA, Sample
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ SHORT_H: Final = 10 / 60
 RECENT_US: Final = 3_600_000_000
 LEAST_SPREAD: Final = 0.05
 """Share of the norm that the spread is never below: a driver of constant habits is not odd for a change of 1 %."""
+NOON_H: Final = 12.0
+"""Hours of the day have no size of their own: their spread is never below the same share of half a day."""
 
 
 class Visit(NamedTuple):
@@ -51,10 +54,12 @@ class Record(NamedTuple):
 class _Group:
     """Samples of the four quantities for a driver, a station or a current type."""
 
-    __slots__ = ("done", "samples", "visits")
+    __slots__ = ("done", "power", "samples", "visits")
 
     def __init__(self) -> None:
-        self.samples = tuple(Sample() for _ in Visit._fields)
+        self.power = Sample()
+        self.samples: tuple[Sample | ClockSample, ...] = (self.power, Sample(), Sample(), ClockSample())
+        """In the order of ``Visit``."""
         self.visits = 0
         self.done = 0
 
@@ -123,8 +128,8 @@ class SiteNorms:
             "station_visits": float(station.visits),
             "station_done_share": station.done_share,
             "station_recent_short": float(bisect_left(short, known_us) - bisect_left(short, known_us - RECENT_US)),
-            "station_mean_kw_median": station.samples[0].median,
-            "station_mean_kw_z": _shrunken_z(mean_kw, station.samples[0], pool.samples[0]),
+            "station_mean_kw_median": station.power.median,
+            "station_mean_kw_z": _shrunken_z(mean_kw, station.power, pool.power),
             "user_visits": float(user.visits),
             "user_done_share": user.done_share,
             "site_visits": float(pool.visits),
@@ -133,8 +138,7 @@ class SiteNorms:
             own, pooled = user.samples[place], pool.samples[place]
             row[f"user_{name}_median"] = own.median
             row[f"site_{name}_median"] = pooled.median
-            wrap = 24.0 if name == "arrival_hour" else None
-            row[f"user_{name}_z"] = _shrunken_z(math.nan if value is None else value, own, pooled, wrap=wrap)
+            row[f"user_{name}_z"] = _shrunken_z(math.nan if value is None else value, own, pooled)
         return kind, row
 
     def _forget(self) -> None:
@@ -161,7 +165,7 @@ class SiteNorms:
         """Given, else the upper quartile of past power; a station (almost) without a past is what it shows now."""
         if station_id in self._given:
             return self._given[station_id][0]
-        past = self._stations.get(station_id, _NOBODY).samples[0]
+        past = self._stations.get(station_id, _NOBODY).power
         power_kw = past.quantile(0.75) if len(past) >= TYPE_VISITS else mean_kw
         return CurrentType.DC if power_kw > DC_ABOVE_KW else CurrentType.AC
 
@@ -171,23 +175,22 @@ class SiteNorms:
             return given[1]
         if station.visits < TYPE_VISITS:
             return math.nan
-        own_kw = station.samples[0].quantile(RATING_QUANTILE)
-        return own_kw if station.visits >= RATING_VISITS else max(own_kw, pool.samples[0].quantile(RATING_QUANTILE))
+        own_kw = station.power.quantile(RATING_QUANTILE)
+        return own_kw if station.visits >= RATING_VISITS else max(own_kw, pool.power.quantile(RATING_QUANTILE))
 
 
-def _shrunken_z(value: float, own: Sample, pooled: Sample, *, wrap: float | None = None) -> float:
+def _shrunken_z(value: float, own: Sample | ClockSample, pooled: Sample | ClockSample) -> float:
     """Robust z-score: distance to the median in units of spread, both leaning on the pooled norm while visits are few.
 
-    NaN without any pooled history. ``wrap`` is the period of a circular quantity.
+    NaN without any pooled history. Hours of the day are compared the short way round.
     """
     if not len(pooled):
         return math.nan
+    clock = isinstance(pooled, ClockSample)
     centre, spread = pooled.median, pooled.mad
     if len(own):
         weight = len(own) / (len(own) + SHRINK_VISITS)
-        centre = weight * own.median + (1 - weight) * centre
+        centre += weight * (clock_gap(own.median, centre) if clock else own.median - centre)
         spread = weight * own.mad + (1 - weight) * spread
-    gap = value - centre
-    if wrap is not None:
-        gap = (gap + wrap / 2) % wrap - wrap / 2
-    return gap / max(MAD_TO_SIGMA * spread, LEAST_SPREAD * abs(centre), 1e-3)
+    gap = clock_gap(value, centre) if clock else value - centre
+    return gap / max(MAD_TO_SIGMA * spread, LEAST_SPREAD * (NOON_H if clock else abs(centre)), 1e-3)

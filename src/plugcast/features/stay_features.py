@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from plugcast.features.clock import apart_h, clock_gap, usual_hour
 from plugcast.features.stay_visits import DAY_US, HOUR_US, SATURDAY, weekday
 
 if TYPE_CHECKING:
@@ -220,7 +221,8 @@ class _Lookup:
         today = past.day[part] == book.day[row]
         for back, name in enumerate(("last", "last2", "last3")[: len(part)], 1):
             found |= {f"{name}_stay_h": stay[-back], f"{name}_energy_kwh": energy[-back]}
-        usual = float(np.median(hour))
+        usual, spread = usual_hour(hour)
+        off = clock_gap(book.hour[row], usual)
         found |= {
             "days_since_last": float(age[-1]),
             "hours_since_leaving": (now - past.known_us[part[-1]]) / HOUR_US,
@@ -231,9 +233,9 @@ class _Lookup:
             "kwh_today": float(energy[today].sum()),
             "own_max_kwh": float(energy.max()),
             "own_p90_kwh": float(np.quantile(energy, 0.9)),
-            "hour_off_habit": book.hour[row] - usual,
-            "hour_spread": float(np.median(np.abs(hour - usual))),
-            "hour_rank": float((hour < book.hour[row]).mean()),
+            "hour_off_habit": off,
+            "hour_spread": spread,
+            "hour_rank": float((clock_gap(hour, usual) < off).mean()),
         }
         return found | self._battery(part, age) | self._declared(row, part)
 
@@ -285,11 +287,12 @@ class _Lookup:
         weights = self._weights(row, part, elapsed_h)
         still = weights * (stay > elapsed_h)
         near, day_type = still[KERNELS.index("near")], still[KERNELS.index("day_type")]
-        leave = past.hour[part] + stay - book.hour[row]
+        gap = clock_gap(past.hour[part], book.hour[row])
+        leave = gap + stay
         leaves = _quantiles(leave, np.stack([near, day_type, still[0]]) * (leave > elapsed_h))[:, MIDDLE]
         total = near.sum()
         mean, squares, kwh = (near @ np.stack([stay, stay**2, energy], 1)) / total if total > 0 else (math.nan,) * 3
-        by_hour = _line(past.hour[part] - book.hour[row], stay, day_type) if len(part) > FEW else math.nan
+        by_hour = _line(gap, stay, day_type) if len(part) > FEW else math.nan
         head = (
             float(weights[KERNELS.index("near")].sum()),
             float(weights[KERNELS.index("declared")].sum()),
@@ -330,12 +333,6 @@ class _Lookup:
             "recent": np.arange(len(part)) >= len(part) - RECENT,
         }
         return np.stack([weights[name] + 1e-12 * day_type for name in KERNELS])
-
-
-def apart_h(hour: np.ndarray, other: float) -> np.ndarray:
-    """Distance of clock times, at most 12 h."""
-    gap = np.abs(hour - other)
-    return np.minimum(gap, 24.0 - gap)
 
 
 def weighted_quantiles(value: np.ndarray, weight: np.ndarray, levels: Sequence[float] = LEVELS) -> np.ndarray:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from plugcast.features.stay_features import apart_h, weighted_quantiles
+from plugcast.features.clock import apart_h
+from plugcast.features.stay_features import weighted_quantiles
 from plugcast.features.stay_visits import DAY_US, local, weekday
 from plugcast.forecast.boosting import Boosting
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from plugcast.features.stay_features import LEVELS, apart_h, weighted_quantiles
+from plugcast.features.clock import apart_h
+from plugcast.features.stay_features import LEVELS, weighted_quantiles
 from plugcast.features.stay_visits import DAY_US, SATURDAY, Visits, local, weekday
 
 if TYPE_CHECKING:
