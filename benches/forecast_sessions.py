@@ -1,8 +1,7 @@
 """Stay and energy at plug-in and as a session goes on, Caltech and JPL, beside every baseline; charge at departure.
 
 Everything is trained on what was known before; choices were made before September 2019, the test runs from then to
-the end of the year, and 2020 stands apart. One model serves both sites; it is refitted every second week (tails every
-fourth).
+the end of the year, and 2020 stands apart. One model serves both sites; it is refitted every second week.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from benches.session_scores import table
 from benches.session_study import TEST_FROM, Studied, forecast, lessons_of, tested
 
 from plugcast.features.stay_features import column
-from plugcast.forecast.sessions import QUANTITIES, Quantity
-from plugcast.forecast.sessions_fit import EnsembleSpec
+from plugcast.forecast.sessions import QUANTITIES
+from plugcast.forecast.sessions_fit import EnsembleSpec, Quantity
 
 UNITS: Final = {"stay": "h", "energy": "kWh"}
 BELOW_PLAIN: Final = {
@@ -45,7 +44,7 @@ def run(size: str) -> Outcome:
         return Outcome(
             data=f"none: {session_sets.data_dir()} is no folder; set PLUGCAST_DATA to the data sets", cases=[]
         )
-    spec = EnsembleSpec(rounds=20, tail_rounds=10, seeds=1) if small else EnsembleSpec()
+    spec = EnsembleSpec(rounds=20, thresholds=3) if small else EnsembleSpec()
     sites = [session_sets.caltech()] if small else [session_sets.caltech(), session_sets.jpl()]
     note("features")
     lessons = [lessons_of(site, small=small) for site in sites]

@@ -15,7 +15,7 @@ from benches.session_study import LAST, TEST_FROM, TEST_TO, WEEK_US, tested
 from plugcast.features.stay_features import column, stay_features
 from plugcast.forecast import scores
 from plugcast.forecast.bootstrap import Blocks
-from plugcast.forecast.sessions import QUANTITIES, Lessons, Quantity, SessionForecaster
+from plugcast.forecast.sessions import QUANTITIES, Lessons, SessionForecaster
 from plugcast.forecast.sessions_fit import MEDIAN
 from plugcast.forecast.sessions_roll import adapt, expert_medians
 from plugcast.forecast.sessions_soc import EnergyToFull, charge_features, climatology
@@ -23,7 +23,7 @@ from plugcast.forecast.sessions_soc import EnergyToFull, charge_features, climat
 if TYPE_CHECKING:
     from benches.session_study import Studied
 
-    from plugcast.forecast.sessions_fit import EnsembleSpec
+    from plugcast.forecast.sessions_fit import EnsembleSpec, Quantity
 
 GOES_H: Final = (1.0, 2.0, 4.0)
 REMAINING: Final = {"caltech": (0.28, 0.28, 0.24), "jpl": (0.34, 0.31, 0.22)}
@@ -48,13 +48,13 @@ def as_it_goes(
         if not any(((part.arrival_us >= start) & (part.arrival_us < end)).any() for part in lessons):
             continue
         note("  as it goes")
-        model = SessionForecaster.learn_going_only(lessons, cut_us=start, spec=spec)
+        model = SessionForecaster.learn_remaining_stay(lessons, cut_us=start, spec=spec)
         for site, part in zip(sites, lessons, strict=True):
             for hours in GOES_H:
                 here = (part.arrival_us >= start) & (part.arrival_us < end) & (part.stay_h > hours)
                 matrix = stay_features(site.book, part.row[here], hours)
                 own = column(matrix, "own_visits") >= 1
-                found = model.predict_going(matrix[own]).stay_h[:, MEDIAN]
+                found = hours + model.remaining_h(matrix[own])[:, MEDIAN]
                 pooled = column(matrix[own], "pool_stay_all")
                 mine, near = (column(matrix[own], name) for name in ("stay_all_q50", "stay_near_q50"))
                 rows = [
@@ -194,7 +194,7 @@ def random_split(studied: list[Studied], spec: EnsembleSpec) -> list[dict[str, A
         order = np.random.default_rng(42).permutation(len(lessons.row))
         train = np.isin(np.arange(len(order)), order[: int(0.8 * len(order))])
         for quantity in QUANTITIES:
-            fitted = lessons.only(train).ensemble(quantity, TEST_TO, spec, None, tails=False)
+            fitted = lessons.only(train).ensemble(quantity, TEST_TO, spec, None)
             truth = (lessons.stay_h if quantity == "stay" else lessons.energy_kwh)[~train]
             found = fitted.median(lessons.matrix[~train])
             ratio = sm1(found, truth)

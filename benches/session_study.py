@@ -11,13 +11,13 @@ from benches.registry import note
 
 from plugcast.features.stay_features import column
 from plugcast.features.stay_visits import DAY_US
-from plugcast.forecast.sessions import QUANTITIES, Lessons, Quantity
+from plugcast.forecast.sessions import QUANTITIES, Lessons
 from plugcast.forecast.sessions_roll import Refit, adapt, roll
 
 if TYPE_CHECKING:
     from benches.session_sets import Site
 
-    from plugcast.forecast.sessions_fit import EnsembleSpec
+    from plugcast.forecast.sessions_fit import EnsembleSpec, Quantity
 
 WEEK_US: Final = 7 * DAY_US
 WARM_FROM, TEST_FROM, TEST_TO, LAST = (
@@ -76,7 +76,7 @@ def forecast(sites: list[Site], lessons: list[Lessons], spec: EnsembleSpec, *, s
     else:
         warm = [Refit(at_us=at) for at in range(WARM_FROM, TEST_FROM - WEEK_US, 4 * WEEK_US)]
         weeks = range(TEST_FROM, TEST_TO - WEEK_US, 2 * WEEK_US)
-        test = [Refit(at_us=at, tails=number % 2 == 0) for number, at in enumerate(weeks)]
+        test = [Refit(at_us=at, pooled=number % 2 == 0) for number, at in enumerate(weeks)]
         after = [Refit(at_us=at) for at in range(TEST_TO, LAST, 24 * WEEK_US)]
         refits, until = [*warm, *test, *after], LAST
     plugged, _ = roll(lessons, refits, until, spec, on_refit=lambda number: note(f"  refit {number + 1}/{len(refits)}"))

@@ -30,7 +30,7 @@ def clock_gap(hour: float | np.ndarray, other: float) -> float | np.ndarray:
 
 def apart_h(hour: np.ndarray, other: float) -> np.ndarray:
     """Distance of clock times, at most 12 h."""
-    return np.abs(clock_gap(hour, other))
+    return np.asarray(np.abs(clock_gap(hour, other)))
 
 
 def usual_hour(hour: np.ndarray) -> tuple[float, float]:

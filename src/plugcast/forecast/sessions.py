@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
@@ -20,7 +20,7 @@ from plugcast.features.stay_features import POOLED, SITUATION, STAY_COLUMNS, col
 from plugcast.features.stay_visits import DAY_US
 from plugcast.forecast import sessions_fit
 from plugcast.forecast.boosting import from_text, to_text
-from plugcast.forecast.sessions_fit import MEDIAN, QUANTILES, Ensemble, EnsembleSpec
+from plugcast.forecast.sessions_fit import MEDIAN, QUANTILES, Ensemble, EnsembleSpec, Frame, Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from plugcast.features.stay_visits import StayBook
     from plugcast.ports import ArtifactStore
 
-Quantity = Literal["stay", "energy"]
 QUANTITIES: Final[tuple[Quantity, ...]] = ("stay", "energy")
 POOLED_COLUMNS: Final = (*SITUATION, *POOLED)
 FEWEST_OWN: Final = 200
@@ -39,7 +38,7 @@ LONGEST_STAY_H: Final = 30.0
 GOING_H: Final = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0)
 """Hours into a visit at which the third model learns, each session at two of them."""
 DESCRIPTION: Final = "sessions.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
 _POOLED: Final = [STAY_COLUMNS.index(name) for name in POOLED_COLUMNS]
 
 
@@ -83,11 +82,11 @@ class SessionForecaster:
 
     @classmethod
     def learn(
-        cls, lessons: Sequence[Lessons], *, cut_us: int, spec: EnsembleSpec, going: bool = True, tails: bool = True
+        cls, lessons: Sequence[Lessons], *, cut_us: int, spec: EnsembleSpec, going: bool = True, pooled: bool = True
     ) -> SessionForecaster:
         """Train on prepared rows; those not complete before the cut are left aside.
 
-        Without ``tails`` only the medians of returning drivers are trained: what moves fastest, for a refit between.
+        Without ``pooled`` only the model of returning drivers is trained: what moves fastest, for a refit between.
         """
         known = Lessons.joined([part.before(cut_us) for part in lessons])
         if len(known.row) < FEWEST:
@@ -97,17 +96,28 @@ class SessionForecaster:
             )
         own = known.own
         returning = known.only(own) if own.sum() >= FEWEST_OWN else None
-        few = replace(spec, seeds=1)
         return cls(
-            pooled={q: known.ensemble(q, cut_us, few, _POOLED, tails=True) for q in QUANTITIES} if tails else {},
-            own={q: returning.ensemble(q, cut_us, spec, None, tails=tails) for q in QUANTITIES} if returning else {},
+            pooled={q: known.ensemble(q, cut_us, replace(spec, seeds=1), _POOLED) for q in QUANTITIES}
+            if pooled
+            else {},
+            own={q: returning.ensemble(q, cut_us, spec, None) for q in QUANTITIES} if returning else {},
             going=_learn_going(lessons, cut_us, spec) if going else {},
         )
 
     @classmethod
-    def learn_going_only(cls, lessons: Sequence[Lessons], *, cut_us: int, spec: EnsembleSpec) -> SessionForecaster:
-        """The medians of the third model alone, for those who ask nothing at plug-in."""
-        return cls(pooled={}, going=_learn_going(lessons, cut_us, spec, tails=False))
+    def learn_remaining_stay(cls, lessons: Sequence[Lessons], *, cut_us: int, spec: EnsembleSpec) -> SessionForecaster:
+        """The third model's stay alone, for those who ask nothing else."""
+        return cls(pooled={}, going=_learn_going(lessons, cut_us, spec, ("stay",)))
+
+    def remaining_h(self, matrix: np.ndarray) -> np.ndarray:
+        """Quantiles of the hours left, from features some hours into the visit; shape (n, 7).
+
+        Raises:
+            ModelError: The model was trained without this part.
+        """
+        if "stay" not in self.going:
+            raise ModelError("This model knows plug-in alone: it was trained with going=False. Train again.")
+        return self.going["stay"].predict(matrix)
 
     def at_plug_in(self, book: StayBook, row: np.ndarray) -> StayQuantiles:
         """Quantiles for sessions of the book as of their plug-in and grace."""
@@ -133,10 +143,8 @@ class SessionForecaster:
 
     def predict_going(self, matrix: np.ndarray) -> StayQuantiles:
         """Quantiles from features some hours into the visit."""
-        if not self.going:
-            raise ModelError("This model knows plug-in alone: it was trained with going=False. Train again.")
         return StayQuantiles(
-            stay_h=column(matrix, "elapsed_h")[:, None] + self.going["stay"].predict(matrix),
+            stay_h=column(matrix, "elapsed_h")[:, None] + self.remaining_h(matrix),
             energy_kwh=self.going["energy"].predict(matrix),
             own=column(matrix, "own_visits") >= 1,
         )
@@ -171,9 +179,10 @@ class SessionForecaster:
             for quantity in QUANTITIES:
                 columns = POOLED_COLUMNS if part == "pooled" else STAY_COLUMNS
                 members = described.members.get(f"{part}/{quantity}", ())
-                read = {name: from_text(store.get(_file(part, quantity, name)), columns) for name in members}
+                frame = Frame(quantity=quantity, columns=tuple(columns))
+                read = {name: from_text(store.get(_file(part, quantity, name)), frame.names) for name in members}
                 if read:
-                    parts[part][quantity] = Ensemble.of_members(read)
+                    parts[part][quantity] = Ensemble.of_members(frame, read)
         return cls(pooled=parts["pooled"], own=parts["own"], going=parts["going"])
 
 
@@ -258,15 +267,13 @@ class Lessons:
             ),
         )
 
-    def ensemble(
-        self, quantity: Quantity, cut_us: int, spec: EnsembleSpec, columns: list[int] | None, *, tails: bool
-    ) -> Ensemble:
+    def ensemble(self, quantity: Quantity, cut_us: int, spec: EnsembleSpec, columns: list[int] | None) -> Ensemble:
         """Train on these rows."""
         matrix = self.matrix if columns is None else self.matrix[:, columns]
         names = STAY_COLUMNS if columns is None else [STAY_COLUMNS[place] for place in columns]
         target = np.minimum(self.stay_h, LONGEST_STAY_H) if quantity == "stay" else self.energy_kwh
         age = (cut_us - self.arrival_us) / DAY_US
-        return sessions_fit.fit(matrix, target, age, names, spec, tails=tails)
+        return sessions_fit.fit(matrix, target, age, Frame(quantity=quantity, columns=tuple(names)), spec)
 
 
 def _going_points(book: StayBook, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -278,7 +285,7 @@ def _going_points(book: StayBook, row: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _learn_going(
-    lessons: Sequence[Lessons], cut_us: int, spec: EnsembleSpec, *, tails: bool = True
+    lessons: Sequence[Lessons], cut_us: int, spec: EnsembleSpec, quantities: Sequence[Quantity] = QUANTITIES
 ) -> dict[Quantity, Ensemble]:
     known = Lessons.joined([part.before(cut_us) for part in lessons])
     at, matrix = known.going
@@ -286,9 +293,9 @@ def _learn_going(
         return {}
     age = (cut_us - known.arrival_us[at]) / DAY_US
     left = np.minimum(known.stay_h[at], LONGEST_STAY_H) - column(matrix, "elapsed_h")
+    target = {"stay": left, "energy": known.energy_kwh[at]}
     return {
-        "stay": sessions_fit.fit(matrix, left, age, STAY_COLUMNS, spec, tails=tails),
-        "energy": sessions_fit.fit(matrix, known.energy_kwh[at], age, STAY_COLUMNS, spec, tails=tails),
+        q: sessions_fit.fit(matrix, target[q], age, Frame(quantity=q, columns=STAY_COLUMNS), spec) for q in quantities
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from plugcast.features.stay_visits import StayBook
-    from plugcast.forecast.sessions import Lessons, Quantity
-    from plugcast.forecast.sessions_fit import EnsembleSpec
+    from plugcast.forecast.sessions import Lessons
+    from plugcast.forecast.sessions_fit import EnsembleSpec, Quantity
 
 EXPERTS: Final[dict[Quantity, tuple[tuple[str, str], ...]]] = {
     "stay": (("stay_near_q50", "pool_stay_q50"), ("stay_all_q50", "pool_stay_all")),
@@ -36,8 +36,8 @@ class Refit:
     """When the models are trained anew."""
 
     at_us: int
-    tails: bool = True
-    """False trains the medians of returning drivers alone and keeps the rest: it moves slower and costs more."""
+    pooled: bool = True
+    """False trains the model of returning drivers alone and keeps the other: it moves slower."""
     going: bool = False
 
 
@@ -53,7 +53,7 @@ def roll(
 
     Args:
         lessons: One a site; all sites train one model.
-        refits: In order of time; the first with tails.
+        refits: In order of time; the first with the pooled model.
         until_us: Sessions that arrive from here on are left out.
         spec: Size of the models.
         on_refit: Told the number of each refit.
@@ -67,8 +67,8 @@ def roll(
     model: SessionForecaster | None = None
     for number, refit in enumerate(refits):
         end_us = refits[number + 1].at_us if number + 1 < len(refits) else until_us
-        fresh = SessionForecaster.learn(lessons, cut_us=refit.at_us, spec=spec, going=refit.going, tails=refit.tails)
-        model = _with_tails(fresh, model)
+        fresh = SessionForecaster.learn(lessons, cut_us=refit.at_us, spec=spec, going=refit.going, pooled=refit.pooled)
+        model = _with_kept(fresh, model)
         for part, at_once, going in zip(lessons, plugged, later, strict=True):
             here = (part.arrival_us >= refit.at_us) & (part.arrival_us < min(end_us, until_us))
             _put(at_once, here, model.predict(part.matrix[here]))
@@ -128,13 +128,8 @@ def _put(whole: StayQuantiles, where: np.ndarray, part: StayQuantiles) -> None:
     whole.stay_h[where], whole.energy_kwh[where], whole.own[where] = part.stay_h, part.energy_kwh, part.own
 
 
-def _with_tails(fresh: SessionForecaster, old: SessionForecaster | None) -> SessionForecaster:
-    """The fresh medians, with the old tails (and the old third model) where the refit made none."""
+def _with_kept(fresh: SessionForecaster, old: SessionForecaster | None) -> SessionForecaster:
+    """The fresh models, with the old ones where the refit made none."""
     if old is None:
         return fresh
-
-    own = {
-        q: ensemble if ensemble.tails else replace(ensemble, tails=old.own[q].tails)
-        for q, ensemble in fresh.own.items()
-    }
-    return SessionForecaster(pooled=fresh.pooled or old.pooled, own=own, going=fresh.going or old.going)
+    return SessionForecaster(pooled=fresh.pooled or old.pooled, own=fresh.own, going=fresh.going or old.going)

@@ -27,7 +27,7 @@ FEWEST_PAST: Final = 300
 TRIAL_SHARE: Final = 0.25
 """The newest part of the past, on which model and kernels are compared before either is trusted."""
 GRACE: Final = timedelta(minutes=5)
-SMALL: Final = EnsembleSpec(rounds=120, tail_rounds=60, seeds=1)
+SMALL: Final = EnsembleSpec(rounds=120, seeds=1, leaves=15, learning_rate=0.1)
 _SHARED: Final = [QUANTILES.index(level) for level in stays.LEVELS]
 
 

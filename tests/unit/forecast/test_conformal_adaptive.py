@@ -8,7 +8,7 @@ import pytest
 from tests.unit.forecast.session_town import book, town
 
 from plugcast.features.stay_features import STAY_COLUMNS
-from plugcast.forecast.conformal import MOST, Adaptive
+from plugcast.forecast.conformal import MOST, SHRINK, Adaptive
 from plugcast.forecast.sessions_fit import MEDIAN, QUANTILES
 from plugcast.forecast.sessions_roll import adapt
 
@@ -47,7 +47,7 @@ def test_a_driver_leans_alone_and_only_so_far() -> None:
         state.learn("known", "ann", forecast(), 10.0)
     ann, bob = (state.adjusted("known", who, forecast())[MEDIAN] for who in ("ann", "bob"))
     assert bob == pytest.approx(5.0)
-    assert ann == pytest.approx(5.0 * 2 ** (10 / 35))
+    assert ann == pytest.approx(5.0 * 2 ** (10 / (10 + SHRINK)))
 
 
 def test_offsets_stay_bounded_and_quantiles_in_order() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from plugcast.features.stay_visits import StayBook
 
 CUT = MONDAY + timedelta(days=30)
-SMALL = EnsembleSpec(rounds=30, tail_rounds=15, seeds=1, learning_rate=0.15, tail_learning_rate=0.2)
+SMALL = EnsembleSpec(rounds=30, learning_rate=0.15, thresholds=4)
 CUT_US = int(CUT.timestamp() * 1e6)
 
 
@@ -103,7 +103,7 @@ def test_too_little_to_learn_from_is_said(known: StayBook) -> None:
 
 
 def test_without_the_third_model_nothing_is_said_later(known: StayBook) -> None:
-    alone = SessionForecaster.fit([known], cut_at=CUT, spec=EnsembleSpec(rounds=2, tail_rounds=2, seeds=1), going=False)
+    alone = SessionForecaster.fit([known], cut_at=CUT, spec=EnsembleSpec(rounds=2), going=False)
     with pytest.raises(ModelError, match="going=False"):
         alone.as_it_goes(known, np.array([0]), 1.0)
 
@@ -121,7 +121,7 @@ def test_values_carry_the_quantiles(known: StayBook, model: SessionForecaster) -
 def test_a_roll_is_the_newest_model_of_each_time(known: StayBook, model: SessionForecaster) -> None:
     lessons = Lessons.of(known, np.arange(known.rows))
     week = 7 * 86_400_000_000
-    refits = [Refit(at_us=CUT_US, going=True), Refit(at_us=CUT_US + week, tails=False)]
+    refits = [Refit(at_us=CUT_US, going=True), Refit(at_us=CUT_US + week, pooled=False)]
     until = CUT_US + 10 * 86_400_000_000
     (found,), (going,) = roll([lessons], refits, until, SMALL)
     first = (known.arrival_us >= CUT_US) & (known.arrival_us < CUT_US + week)

@@ -4,12 +4,19 @@ from datetime import timedelta
 
 import numpy as np
 import polars as pl
+import pytest
 from tests.unit.forecast.session_town import MONDAY, town
 
+from plugcast.forecast.sessions_fit import EnsembleSpec
 from plugcast.services import expectations
 from plugcast.services.expectations import expect_all
 
 CUT = MONDAY + timedelta(days=35)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expectations, "SMALL", EnsembleSpec(rounds=25, seeds=1, thresholds=4, learning_rate=0.2))
 
 
 def asked(sessions: pl.DataFrame) -> list[str]:
@@ -56,3 +63,21 @@ def test_neither_choice_nor_forecasts_see_the_future() -> None:
     assert one.method == two.method
     for name in names:
         np.testing.assert_array_equal(one.forecasts[name].energy_kwh, two.forecasts[name].energy_kwh)
+
+
+def test_who_says_nothing_in_time_is_nobody_until_the_record_is_complete() -> None:
+    """Two drivers of opposite habits; the finished records name them, but at plug-in neither has spoken yet."""
+    sessions, inputs = town(days=40)
+    late = inputs.with_columns(pl.col("available_at") + timedelta(minutes=30))
+    names = asked(sessions)
+    swapped = sessions.with_columns(
+        pl.when(pl.col("session_id").is_in(names))
+        .then(pl.col("user_id").replace({"u1": "u3", "u3": "u1"}))
+        .otherwise("user_id")
+        .alias("user_id")
+    )
+    first = names[:3]  # before any of their records is complete
+    one, two = (expect_all(each, first, cut_at=CUT, time_zone="UTC", user_inputs=late) for each in (sessions, swapped))
+    assert one.method == two.method
+    for name in first:
+        np.testing.assert_array_equal(one.forecasts[name].stay_h, two.forecasts[name].stay_h)
