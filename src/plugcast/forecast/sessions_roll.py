@@ -27,9 +27,6 @@ EXPERTS: Final[dict[Quantity, tuple[tuple[str, str], ...]]] = {
 }
 """Beside the model: the kernel-weighted and the plain median, own where there is one, else the site's."""
 
-SHRINKS: Final[dict[Quantity, float | None]] = {"stay": None, "energy": 25.0}
-"""Drivers lean in what they take, not in how long they stay: the features tell that already."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refit:
@@ -92,7 +89,7 @@ def adapt(
         quantity: Which of the two.
         state: Where to start, changed in place; a new one by default.
     """
-    state = Adaptive(shrink=SHRINKS[quantity]) if state is None else state
+    state = Adaptive() if state is None else state
     outcome = book.stay_h if quantity == "stay" else book.energy_kwh
     experts = expert_medians(matrix, quantity)
     found = np.full_like(raw, np.nan)
