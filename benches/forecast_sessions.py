@@ -44,7 +44,7 @@ def run(size: str) -> Outcome:
         return Outcome(
             data=f"none: {session_sets.data_dir()} is no folder; set PLUGCAST_DATA to the data sets", cases=[]
         )
-    spec = EnsembleSpec(rounds=20, thresholds=3) if small else EnsembleSpec()
+    spec = EnsembleSpec(rounds=8, seeds=1, thresholds=2) if small else EnsembleSpec()
     sites = [session_sets.caltech()] if small else [session_sets.caltech(), session_sets.jpl()]
     note("features")
     lessons = [lessons_of(site, small=small) for site in sites]

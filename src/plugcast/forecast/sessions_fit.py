@@ -21,6 +21,8 @@ from plugcast.features.stay_features import LEVELS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from plugcast.forecast.boosting import Trees
+
 Quantity = Literal["stay", "energy"]
 QUANTILES: Final = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 MEDIAN: Final = QUANTILES.index(0.5)
