@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import lightgbm as lgb
 import numpy as np
 
-from plugcast.forecast.boosting import pack
-
 from plugcast.features.stay_features import LEVELS
+from plugcast.forecast.boosting import pack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
