@@ -23,9 +23,9 @@ LEAST_WIDTH: Final = 0.1
 MOST: Final = 2.0
 """No level moves further than this many widths."""
 OWN_OUTCOMES: Final = 15
-SHRINK: Final = 25.0
-"""A driver of n outcomes moves n / (n + 25) of the way to the median of their last errors."""
-MEMORY: Final = 0.99
+SHRINK: Final = 60.0
+"""A driver of n outcomes moves n / (n + 60) of the way to the median of their last errors."""
+MEMORY: Final = 0.995
 SHARPNESS: Final = 60.0
 """An expert that errs 10 % more than the best weighs exp(-6) of it."""
 _LEVELS: Final = np.array(QUANTILES)

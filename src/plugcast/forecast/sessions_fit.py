@@ -50,7 +50,7 @@ UNKNOWN_LADDER: Final = (0.5, 2.0, 5.0, 9.0, 14.0)
 DRAWN_AROUND: Final = (0, 1, 0, 2)
 """Which ladder each draw takes, over and over."""
 NEAR_SPREAD, WIDE_SPREAD, WIDE_EVERY = 0.2, 0.7, 6
-"""Of the logarithm; every sixth draw goes wide, for the tails."""
+"""Of the logarithm; some draws go wide, for the tails."""
 GRID: Final = 32
 BEYOND: Final = (0.1, 1.7)
 """The grid spans from a tenth of the lowest rung to 1.7 times the highest."""
@@ -64,7 +64,7 @@ class EnsembleSpec:
     rounds: int = 200
     seeds: int = 2
     """Classifiers whose odds are averaged, each with thresholds of its own."""
-    thresholds: int = 6
+    thresholds: int = 10
     """Drawn for each session."""
     leaves: int = 31
     learning_rate: float = 0.06
