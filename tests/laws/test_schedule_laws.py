@@ -128,7 +128,12 @@ def test_adding_a_constant_to_all_prices_adds_it_to_every_kwh(
 ) -> None:
     bare = replace(window, base_load_kw=np.zeros(window.slots), pv_kw=np.zeros(window.slots))
     dearer = replace(bare, price_per_kwh=bare.price_per_kwh + more)
-    before, after = (plan(build_problem(wanted, one), "x", START) for one in (bare, dearer))
+    # a kWh must be worth as much more: what it takes to make room for one may cost other cars dear hours
+    worth = [(bare, 100.0), (dearer, 100.0 + more)]
+    before, after = (
+        plan(build_problem([replace(car, value_per_kwh=value) for car in wanted], one), "x", START)
+        for one, value in worth
+    )
     assert _energy(after) == pytest.approx(_energy(before), abs=1e-6)
     assert _total(after) == pytest.approx(_total(before) + more * _energy(before), rel=1e-6, abs=1e-5)
 
