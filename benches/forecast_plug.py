@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
+from benches import data_folder
 from benches import forecast_plug_scale as scale
 from benches.registry import Bar, BenchSpec, Outcome, note
 
@@ -30,6 +29,7 @@ from plugcast.simulate.telemetry import GeneratorSpec, generate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 LEADS: Final = (1, 4, 12, 24, 48, 96, 192)
 FEWEST_SESSIONS, FEWEST_DAYS = 40, 28
@@ -103,13 +103,6 @@ SERIES: Final = (
         test_every=5,
     ),
 )
-
-
-def _folder() -> Path:
-    named = os.environ.get("PLUGCAST_DATA")
-    if not named:
-        raise FileNotFoundError("Set PLUGCAST_DATA to the folder of the real data sets, or use --size small.")
-    return Path(named)
 
 
 def _stays(series: Series, folder: Path) -> pl.DataFrame:
@@ -278,7 +271,7 @@ def _bars(series: str, cases: Sequence[dict[str, Any]]) -> list[Bar]:
 
 def run_series(series: Series, leads: Sequence[int] = LEADS) -> tuple[list[dict[str, Any]], list[Bar]]:
     """All leads of one set; bars from the assets chosen before the cut."""
-    stays = _stays(series, _folder())
+    stays = _stays(series, data_folder.needed())
     grid, names = _grid(series, stays)
     cut = int(grid.step_at(np.array(_us(series.cut_at))))
     fixed = chosen_assets(series, stays, names)

@@ -8,16 +8,15 @@ the skill over resampled vehicles and weeks.
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
-from benches.registry import ROOT, Bar, BenchSpec, Outcome, note
+from benches import data_folder
+from benches.registry import Bar, BenchSpec, Outcome, note
 
 from plugcast.features.occupancy import plug_states
 from plugcast.features.online import micros
@@ -282,7 +281,7 @@ def _generated(spec: GeneratorSpec, most: int, rows: int) -> Source:
 
 def _homes(most: int, rows: int) -> Source | None:
     """Private users with a past: 20 sessions and four weeks before the cut; nothing after it has a say."""
-    data_dir = Path(os.environ.get("PLUGCAST_DATA") or ROOT.parent / "shared" / "data")
+    data_dir = data_folder.data_dir()
     if not data_dir.is_dir():
         note(f"no real data: {data_dir} is not a directory; set PLUGCAST_DATA")
         return None

@@ -10,7 +10,7 @@ import time
 from typing import Any, Final
 
 import numpy as np
-from benches import session_parts, session_sets
+from benches import data_folder, session_parts, session_sets
 from benches.registry import Bar, BenchSpec, Outcome, Sense, note
 from benches.session_scores import table
 from benches.session_study import TEST_FROM, Studied, forecast, lessons_of, tested
@@ -40,9 +40,9 @@ def run(size: str) -> Outcome:
     """Everything, or (small) a few weeks of Caltech with small models: a smoke test, so without bars."""
     begun = time.process_time()
     small = size == "small"
-    if small and not session_sets.data_dir().is_dir():
+    if small and not data_folder.data_dir().is_dir():
         return Outcome(
-            data=f"none: {session_sets.data_dir()} is no folder; set PLUGCAST_DATA to the data sets", cases=[]
+            data=f"none: {data_folder.data_dir()} is no folder; set PLUGCAST_DATA to the data sets", cases=[]
         )
     spec = EnsembleSpec(rounds=8, seeds=1, thresholds=2) if small else EnsembleSpec()
     sites = [session_sets.caltech()] if small else [session_sets.caltech(), session_sets.jpl()]

@@ -6,7 +6,6 @@ that hour of the week) on generated vehicles that charge at home with the same o
 
 from __future__ import annotations
 
-import os
 import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
-from benches.registry import ROOT, Bar, BenchSpec, Outcome, interleave
+from benches import data_folder
+from benches.registry import Bar, BenchSpec, Outcome, interleave
 
 from plugcast.simulate.habits import Person
 from plugcast.simulate.realism import read_home_sessions
@@ -98,7 +98,7 @@ def generated_grid(count: int) -> NDArray[np.float64]:
 
 
 def _real_scores() -> dict[str, float]:
-    data_dir = Path(os.environ.get("PLUGCAST_DATA") or ROOT.parent / "shared" / "data")
+    data_dir = data_folder.data_dir()
     if not data_dir.is_dir():
         return {}
     sessions = read_home_sessions(data_dir).drop_nulls(["plug_in_at", "plug_out_at"])

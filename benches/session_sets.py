@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import polars as pl
+from benches import data_folder
 
 from plugcast.adapters.acn.files import AcnFile
 from plugcast.adapters.tables import SessionsFile
@@ -37,15 +36,9 @@ class Site:
     """Direct current, by row of the book."""
 
 
-def data_dir() -> Path:
-    """PLUGCAST_DATA, or ../shared/data beside the checkout."""
-    named = os.environ.get("PLUGCAST_DATA")
-    return Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
-
-
 def caltech(*, grace: timedelta = GRACE) -> Site:
     """Who plugged in is known from the first declaration, never from the finished record."""
-    read = AcnFile(data_dir() / "acn_caltech_sessions.jsonl.gz", now=NOW).read()
+    read = AcnFile(data_folder.needed() / "acn_caltech_sessions.jsonl.gz", now=NOW).read()
     book = StayBook.of(read.sessions, read.user_inputs, time_zone=ZONE, grace=grace, identified="by_declaration")
     return Site(name="caltech", sessions=read.sessions, user_inputs=read.user_inputs, book=book, dc=_dc(read.sessions))
 
@@ -53,11 +46,11 @@ def caltech(*, grace: timedelta = GRACE) -> Site:
 def jpl() -> Site:
     """The declarations carry no time of their own there: drivers and declarations count as known at plug-in."""
     sessions = (
-        SessionsFile(data_dir() / "acn_jpl_sessions.parquet", now=NOW, site_id="jpl", site_time_zone=ZONE)
+        SessionsFile(data_folder.needed() / "acn_jpl_sessions.parquet", now=NOW, site_id="jpl", site_time_zone=ZONE)
         .read()
         .sessions
     )
-    wishes = SessionsFile(data_dir() / "acn_jpl_requests.parquet", now=NOW, time_zone=ZONE).read()
+    wishes = SessionsFile(data_folder.needed() / "acn_jpl_requests.parquet", now=NOW, time_zone=ZONE).read()
     station = pl.col("session_id").str.extract(r"^(\d+_\d+_\d+_\d+)").str.replace_all("_", "-", literal=True)
     at = ["station_id", "arrival_at"]
     keys = wishes.sessions.select("session_id", station.alias("station_id"), "arrival_at").unique(at)
@@ -79,7 +72,9 @@ def since(site: Site, start: datetime) -> Site:
 
 def sap_dc_posts() -> tuple[ChargeVisits, str]:
     """The three DC posts that read the state of charge."""
-    raw = pl.read_parquet(data_dir() / "sap_labs_transactions.parquet").filter(pl.col("ID borne").is_in(SAP_DC_POSTS))
+    raw = pl.read_parquet(data_folder.needed() / "sap_labs_transactions.parquet").filter(
+        pl.col("ID borne").is_in(SAP_DC_POSTS)
+    )
     start, end = "Charge batterie demarrage (%)", "Charge batterie fin (%)"
     frame = raw.select(
         pl.col("Date demarrage").str.to_datetime(time_zone="UTC", strict=False).alias("arrival_at"),
@@ -94,7 +89,7 @@ def sap_dc_posts() -> tuple[ChargeVisits, str]:
 
 def epfl_fast_charger() -> tuple[ChargeVisits, str]:
     """One station of two plugs; capacity as the car tells it, without its placeholder of 10 kWh."""
-    raw = pl.read_parquet(data_dir() / "desl_ccs_sessions_soc.parquet")
+    raw = pl.read_parquet(data_folder.needed() / "desl_ccs_sessions_soc.parquet")
     told = pl.col("TotalCapacity").cast(pl.Float64, strict=False) / 1000
     frame = raw.select(
         _utc("Arrival").alias("arrival_at"),
