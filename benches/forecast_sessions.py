@@ -12,10 +12,10 @@ from typing import Any, Final
 import numpy as np
 from benches import data_folder, session_parts, session_sets
 from benches.registry import Bar, BenchSpec, Outcome, Sense, note
-from benches.session_scores import table
 from benches.session_study import TEST_FROM, Studied, forecast, lessons_of, tested
 
 from plugcast.features.stay_features import column
+from plugcast.forecast.session_scores import table
 from plugcast.forecast.sessions import QUANTITIES
 from plugcast.forecast.sessions_fit import EnsembleSpec, Quantity
 

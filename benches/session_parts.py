@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from benches import session_sets
 from benches.registry import Bar, note
-from benches.session_scores import below, sm1
 from benches.session_study import LAST, TEST_FROM, TEST_TO, WEEK_US, tested
 
 from plugcast.features.stay_features import column, stay_features
 from plugcast.forecast import scores
 from plugcast.forecast.bootstrap import Blocks
+from plugcast.forecast.session_scores import below, sm1
 from plugcast.forecast.sessions import QUANTITIES, Lessons, SessionForecaster
 from plugcast.forecast.sessions_fit import MEDIAN
 from plugcast.forecast.sessions_roll import adapt, expert_medians

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from benches.registry import note
 
-from plugcast.features.stay_features import column
 from plugcast.features.stay_visits import DAY_US
+from plugcast.forecast import session_scores
 from plugcast.forecast.sessions import QUANTITIES, Lessons
 from plugcast.forecast.sessions_roll import Refit, adapt, roll
 
@@ -24,21 +24,6 @@ WARM_FROM, TEST_FROM, TEST_TO, LAST = (
     int(datetime(*day, 8, tzinfo=UTC).timestamp() * 1e6)
     for day in ((2019, 6, 10), (2019, 9, 1), (2020, 1, 1), (2020, 12, 1))
 )
-BASELINES: Final[dict[Quantity, dict[str, str]]] = {
-    "stay": {
-        "pooled_median": "pool_stay_all",
-        "own_median": "stay_all_q50",
-        "declared": "declared_h",
-        "kernel_own_median": "stay_near_q50",
-    },
-    "energy": {
-        "pooled_median": "pool_energy_all",
-        "own_median": "energy_all_q50",
-        "declared": "declared_kwh",
-        "kernel_own_median": "energy_near_q50",
-    },
-}
-"""Which feature each baseline is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +41,7 @@ class Studied:
 
     def baselines(self, quantity: Quantity, chosen: np.ndarray) -> dict[str, np.ndarray]:
         """The baselines' forecasts for the chosen lessons."""
-        matrix = self.lessons.matrix[chosen]
-        return {name: column(matrix, feature) for name, feature in BASELINES[quantity].items()}
+        return session_scores.baselines(self.lessons.matrix[chosen], quantity)
 
 
 def lessons_of(site: Site, *, small: bool) -> Lessons:

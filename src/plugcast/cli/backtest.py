@@ -18,10 +18,18 @@ if TYPE_CHECKING:
     from plugcast.config import Settings
     from plugcast.forecast.bootstrap import Interval
     from plugcast.services.backtesting import Plan, Subject, Tested
+    from plugcast.services.showcase import Shown
 
 SPLITS: Final = ("time", "unseen", "site", "regime")
 DEFAULT_LEADS: Final = "15,60,180,360,720,1440,2880"
 LONGEST_LEAD_MIN: Final = 2880
+VISIT_BASELINES: Final = {
+    "kernel_own_median": "kernel",
+    "own_median": "own",
+    "declared": "told",
+    "pooled_median": "pooled",
+}
+"""As a narrow terminal calls them."""
 SHORT: Final = {"persistence": "persist.", "climatology": "hour/week", "model, never refitted": "frozen"}
 """Names that leave a terminal of 80 columns room for the figures."""
 
@@ -41,6 +49,9 @@ def backtest(
         Path | None,
         typer.Option("--sessions", "-s", help="Charging sessions; their stations are forecast.", show_default=False),
     ] = None,
+    visits: Annotated[
+        bool, typer.Option("--visits", help="Of sessions: forecast when each car leaves, and with how much.")
+    ] = False,
     split: Annotated[
         str, typer.Option(help="What was not seen: time, unseen (vehicles, stations), site or regime (with --at).")
     ] = "time",
@@ -74,6 +85,9 @@ def backtest(
     source = _Source(telemetry=telemetry, sessions=sessions, told_zone=time_zone is not None)
     threads = inputs.threads_for(settings, threads)
     say = output.err()
+    if visits:
+        _visits(source, settings, folds=folds, threads=threads, as_json=as_json)
+        return
     with say.status("reading") as status:
         subject, plan = _prepare(source, settings, wanted, threads=threads)
         tested = backtesting.run_backtest(
@@ -94,6 +108,58 @@ def backtest(
         console.print(f"Written: {path}")
     if not written:
         console.print("For pictures: --out report.html, or --png FOLDER")
+
+
+def _visits(source: _Source, settings: Settings, *, folds: int, threads: int, as_json: bool) -> None:
+    """Test the forecasts of visits and print them."""
+    from dataclasses import replace
+
+    from plugcast.services.visits import SPEC, VisitsPlan, backtest_visits
+
+    if source.telemetry is not None:
+        raise typer.BadParameter("--visits goes with --sessions, not with --telemetry.")
+    with output.err().status("reading") as status:
+        shown = _shown(source, settings)
+        document = backtest_visits(
+            shown.read.sessions,
+            shown.read.user_inputs,
+            VisitsPlan(time_zone=shown.time_zone, folds=folds, spec=replace(SPEC, threads=threads)),
+            say=status.update,
+        )
+    if as_json:
+        output.emit_json({"source": shown.source, **document})
+        return
+    console = output.out()
+    for quantity, title in (("stay", "How long will it stay? Hours"), ("energy", "How much will it need? kWh")):
+        console.print(visits_table([one for one in document["groups"] if one["quantity"] == quantity], title))
+    console.print(
+        f"{document['sessions']:,} visits over {document['days']:g} days of {shown.source}. Tested from "
+        f"{document['tested_from'][:10]} to {document['tested_until'][:10]}, fitted {document['fitted']} times on what "
+        "was known by then.\nBand: the share of visits inside the 80 % interval. Pooled and own: medians of the past; "
+        "kernel: the driver's own visits at a like hour, the latest first; told: what the driver declared."
+    )
+
+
+def visits_table(groups: list[dict[str, Any]], title: str) -> Table:
+    """Mean absolute errors for a terminal."""
+    from rich.table import Table
+
+    table = Table(title=f"{title}; mean absolute error, lower is better")
+    table.add_column("drivers", no_wrap=True)
+    beside = [name for name in VISIT_BASELINES if any(name in group for group in groups)]
+    for name in ("visits", "model", *(VISIT_BASELINES[each] for each in beside), "band", "width"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for group in groups:
+        band = group["interval_80"]
+        table.add_row(
+            group["drivers"],
+            f"{group['sessions']:,}",
+            f"{group['model']['mae']:.2f}",
+            *(f"{group[name]['mae']:.2f}" if name in group else "" for name in beside),
+            f"{band['coverage']:.2f}",
+            f"{band['width_mean']:.1f}",
+        )
+    return table
 
 
 def _draw(tested: Tested, out: Path | None, png: Path | None) -> list[Path]:
@@ -146,7 +212,7 @@ class _Wanted:
 
 def _prepare(source: _Source, settings: Settings, wanted: _Wanted, *, threads: int) -> tuple[Subject, Plan]:
     """Read what was named; the dates are those of the data's own local clock."""
-    from plugcast.services import backtesting, showcase
+    from plugcast.services import backtesting
 
     def plan(zone: str) -> Plan:
         return backtesting.Plan(
@@ -163,13 +229,18 @@ def _prepare(source: _Source, settings: Settings, wanted: _Wanted, *, threads: i
         read = inputs.read_telemetry(source.telemetry, settings)
         subject = backtesting.of_telemetry(read, settings, source=source.telemetry.name)
         return subject, plan(subject.time_zone)
-    now = datetime.now(UTC)
-    if source.sessions is not None:
-        shown = showcase.own_sessions(source.sessions, settings, now=now, told_zone=source.told_zone)
-    else:
-        shown = showcase.shipped(now)
+    shown = _shown(source, settings)
     made = plan(shown.time_zone)
     return backtesting.of_sessions(shown, made), made
+
+
+def _shown(source: _Source, settings: Settings) -> Shown:
+    from plugcast.services import showcase
+
+    now = datetime.now(UTC)
+    if source.sessions is None:
+        return showcase.shipped(now)
+    return showcase.own_sessions(source.sessions, settings, now=now, told_zone=source.told_zone)
 
 
 def _midnight(day: str | None, zone: str, option: str) -> datetime | None:

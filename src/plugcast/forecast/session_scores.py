@@ -6,13 +6,34 @@ from typing import Any, Final
 
 import numpy as np
 
+from plugcast.features.stay_features import column
 from plugcast.forecast import scores
 from plugcast.forecast.bootstrap import Blocks, Interval, skill_interval
-from plugcast.forecast.sessions_fit import MEDIAN, QUANTILES
+from plugcast.forecast.sessions_fit import MEDIAN, QUANTILES, Quantity
 
+BASELINES: Final[dict[Quantity, dict[str, str]]] = {
+    "stay": {
+        "pooled_median": "pool_stay_all",
+        "own_median": "stay_all_q50",
+        "declared": "declared_h",
+        "kernel_own_median": "stay_near_q50",
+    },
+    "energy": {
+        "pooled_median": "pool_energy_all",
+        "own_median": "energy_all_q50",
+        "declared": "declared_kwh",
+        "kernel_own_median": "energy_near_q50",
+    },
+}
+"""Which feature each baseline is."""
 BLOCK: Final = 150
 """Sessions a block of coverage holds."""
 Q10, Q90, Q025, Q975 = (QUANTILES.index(level) for level in (0.1, 0.9, 0.025, 0.975))
+
+
+def baselines(matrix: np.ndarray, quantity: Quantity) -> dict[str, np.ndarray]:
+    """The baselines' forecasts for rows of features, by name; NaN where one has nothing to say."""
+    return {name: column(matrix, feature) for name, feature in BASELINES[quantity].items()}
 
 
 def sm1(forecast: np.ndarray, outcome: np.ndarray) -> float:
