@@ -39,9 +39,9 @@ LOOK_BACK_DAYS: Final = 60
 """Days of plug states that models are trained on."""
 MODEL: Final = horizon.HorizonSpec(
     anchors_min=(15, 60, 180, 480, 1_440, 2_880),
-    anchor_rows=7_000,
+    anchor_rows=12_000,
     max_rows=20_000,
-    plug=AvailabilitySpec(trees=replace(TREES, rounds=75, learning_rate=0.1, bins=63)),
+    plug=AvailabilitySpec(trees=replace(TREES, rounds=100, leaves=8, bins=63)),
 )
 """Smaller than for a fleet: the page should be up soon."""
 
