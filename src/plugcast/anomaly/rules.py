@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from plugcast.features.sessions import SessionFeatures
 
-RULES_VERSION: Final = "rules-1"
+RULES_VERSION: Final = "rules-2"
 """Part of a rule finding's id; changes when a rule starts to answer otherwise."""
 
 NO_ENERGY_KWH: Final = 0.1
@@ -245,6 +245,7 @@ def never_done(row: SessionFeatures) -> Broken | None:
         and row.user_done_share >= USUAL_SHARE
         and row.station_visits >= USUAL_VISITS
         and row.station_done_share >= USUAL_SHARE
+        and row.done_surprise >= USUAL_SHARE  # while the whole site is silent, one silent session says nothing
     ):
         return None
     return Broken(
@@ -261,6 +262,24 @@ def never_done(row: SessionFeatures) -> Broken | None:
     )
 
 
+def replay(row: SessionFeatures) -> Broken | None:
+    """The station's record repeats an earlier one to the second and the watt-hour."""
+    if not (row.station_repeats >= 1 and row.energy_kwh > NO_ENERGY_KWH):
+        return None
+    return Broken(
+        rule="replay",
+        cause=Cause.REPLAY,
+        severity=Severity.WARNING,
+        text=(
+            f"{row.energy_kwh:.3f} kWh in {row.duration_h * 3600:.0f} s: the same, to the second, as "
+            f"{row.station_repeats:.0f} earlier record{'s' if row.station_repeats > 1 else ''} of this station"
+        ),
+        feature="station_repeats",
+        value=row.station_repeats,
+        norm=0.0,
+    )
+
+
 RULES: Final[tuple[Callable[[SessionFeatures], Broken | None], ...]] = (
     failed_start,
     negative_energy,
@@ -271,6 +290,7 @@ RULES: Final[tuple[Callable[[SessionFeatures], Broken | None], ...]] = (
     ghost,
     overstay,
     never_done,
+    replay,
 )
 """In the order in which they are asked; independent of one another."""
 

@@ -36,6 +36,11 @@ _CAUSES: Final = {
     Cause.OVER_RATING: "Above the rated power",
     Cause.NEVER_DONE: "Never finished charging",
     Cause.UNUSUAL_USE: "Unusual use",
+    Cause.TOKEN_MISUSE: "Card used by another car",
+    Cause.CHATTER: "Charging on and off",
+    Cause.PHASE_LOSS: "A phase is missing",
+    Cause.REPLAY: "Repeats an earlier record",
+    Cause.SITE_EVENT: "Many stations at once",
 }
 CAUSES: Final = {cause.value: _CAUSES.get(cause, cause.value.replace("_", " ").capitalize()) for cause in Cause}
 SEVERITIES: Final = {severity.value: severity.value.capitalize() for severity in Severity}

@@ -31,6 +31,11 @@ class Cause(StrEnum):
     OVER_RATING = "over_rating"
     NEVER_DONE = "never_done"
     UNUSUAL_USE = "unusual_use"
+    TOKEN_MISUSE = "token_misuse"  # noqa: S105 - a charge card, not a secret
+    CHATTER = "chatter"
+    PHASE_LOSS = "phase_loss"
+    REPLAY = "replay"
+    SITE_EVENT = "site_event"
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +49,8 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the score, signed; positive makes the session odder. A rule's is its full score of 1."""
     value: float | None = None
     norm: float | None = None
+    cause: Cause | None = None
+    """The fault that this sentence speaks for; None where it points to none."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

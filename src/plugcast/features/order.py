@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from bisect import insort
+from bisect import bisect_left, insort
+from collections import deque
 from typing import Final
 
 MAD_TO_SIGMA: Final = 1.4826
@@ -13,7 +14,8 @@ MAD_TO_SIGMA: Final = 1.4826
 class Sample:
     """Values kept sorted; adding costs a shift of memory, asking costs O(log n) once, then nothing until it grows.
 
-    Non-finite values are not taken: a session without an energy reading says nothing about energy.
+    Non-finite values are not taken: a session without an energy reading says nothing about energy. With a limit only
+    the newest so many are kept: drivers change cars.
 
     >>> sample = Sample()
     >>> for value in (3.0, 1.0, 2.0, 100.0):
@@ -22,9 +24,11 @@ class Sample:
     (2.5, 1.0)
     """
 
-    __slots__ = ("_centre", "_values")
+    __slots__ = ("_centre", "_limit", "_order", "_values")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit
+        self._order: deque[float] | None = deque() if limit is not None else None
         self._values: list[float] = []
         self._centre: tuple[float, float] | None = None
 
@@ -33,9 +37,14 @@ class Sample:
 
     def add(self, value: float) -> None:
         """Take one value, unless it is NaN or infinite."""
-        if math.isfinite(value):
-            insort(self._values, value)
-            self._centre = None
+        if not math.isfinite(value):
+            return
+        insort(self._values, value)
+        self._centre = None
+        if self._order is not None:
+            self._order.append(value)
+            if len(self._order) > (self._limit or 0):
+                del self._values[bisect_left(self._values, self._order.popleft())]
 
     @property
     def median(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
+from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from plugcast.domain.site import CurrentType
@@ -25,6 +26,16 @@ TYPE_VISITS: Final = 3
 """Below this many a station's kind is what it shows now, and it has no rating at all: it may be of a new kind."""
 SHORT_H: Final = 10 / 60
 RECENT_US: Final = 3_600_000_000
+REPEAT_US: Final = 30 * 24 * 3_600_000_000
+"""A station that repeats itself does so soon."""
+USER_VISITS: Final = 60
+STATION_VISITS: Final = 400
+POOL_VISITS: Final = 4000
+"""Norms are of the newest so many: drivers change cars, sites change their ways."""
+RECENT_VISITS: Final = 30
+"""The site's last records, which tell whether ends of charging are being reported at all these days."""
+RANGE_VISITS: Final = 4
+"""Below this many visits a driver has no range, only a norm."""
 LEAST_SPREAD: Final = 0.05
 """Share of the norm that the spread is never below: a driver of constant habits is not odd for a change of 1 %."""
 NOON_H: Final = 12.0
@@ -32,12 +43,14 @@ NOON_H: Final = 12.0
 
 
 class Visit(NamedTuple):
-    """The four quantities that have norms."""
+    """The quantities that have norms."""
 
     mean_kw: float | None
     energy_kwh: float | None
     duration_h: float | None
     arrival_hour: float | None
+    charging_h: float | None = None
+    fulfilment: float | None = None
 
 
 class Record(NamedTuple):
@@ -52,20 +65,23 @@ class Record(NamedTuple):
 
 
 class _Group:
-    """Samples of the four quantities for a driver, a station or a current type."""
+    """Samples of the quantities for a driver, a station or a current type."""
 
-    __slots__ = ("done", "power", "samples", "visits")
+    __slots__ = ("done", "power", "recent_done", "samples", "visits")
 
-    def __init__(self) -> None:
-        self.power = Sample()
-        self.samples: tuple[Sample | ClockSample, ...] = (self.power, Sample(), Sample(), ClockSample())
+    def __init__(self, limit: int) -> None:
+        self.power = Sample(limit)
+        further = (Sample(limit), Sample(limit), ClockSample(), Sample(limit), Sample(limit))
+        self.samples: tuple[Sample | ClockSample, ...] = (self.power, *further)
         """In the order of ``Visit``."""
         self.visits = 0
         self.done = 0
+        self.recent_done: deque[bool] = deque(maxlen=RECENT_VISITS)
 
     def add(self, record: Record) -> None:
         self.visits += 1
         self.done += record.done
+        self.recent_done.append(record.done)
         for sample, value in zip(self.samples, record.visit, strict=True):
             if value is not None:
                 sample.add(value)
@@ -74,8 +90,12 @@ class _Group:
     def done_share(self) -> float:
         return self.done / self.visits if self.visits else math.nan
 
+    @property
+    def recent_done_share(self) -> float:
+        return sum(self.recent_done) / len(self.recent_done) if self.recent_done else math.nan
 
-_NOBODY: Final = _Group()
+
+_NOBODY: Final = _Group(1)
 
 
 class SiteNorms:
@@ -92,6 +112,7 @@ class SiteNorms:
         self._given = given
         self._ids: set[str] = set()
         self._short: dict[str, list[int]] = {}
+        self._exact: dict[tuple[str, float, float], list[int]] = {}
         self._forget()
 
     def observe(self, record: Record) -> None:
@@ -109,6 +130,8 @@ class SiteNorms:
         duration_h = record.visit.duration_h
         if duration_h is not None and duration_h < SHORT_H:
             insort(self._short.setdefault(record.station_id, []), record.available_us)
+        if (key := _exactly(record.station_id, record.visit)) is not None:
+            insort(self._exact.setdefault(key, []), record.available_us)
 
     def compare(
         self, visit: Visit, *, station_id: str, user_id: str | None, cut_us: int, known_us: int
@@ -122,17 +145,24 @@ class SiteNorms:
         user = self._users.get((user_id, kind), _NOBODY) if user_id is not None else _NOBODY
         rating_kw = self._rating(station_id, station, pool)
         short = self._short.get(station_id, [])
+        key = _exactly(station_id, visit)
+        exact = self._exact.get(key, []) if key is not None else []
+        known_kw = user.power
         row = {
             "rating_kw": rating_kw,
             "rating_share": mean_kw / rating_kw if rating_kw > 0 else math.nan,
             "station_visits": float(station.visits),
             "station_done_share": station.done_share,
             "station_recent_short": float(bisect_left(short, known_us) - bisect_left(short, known_us - RECENT_US)),
+            "station_repeats": float(bisect_left(exact, known_us) - bisect_left(exact, known_us - REPEAT_US)),
             "station_mean_kw_median": station.power.median,
             "station_mean_kw_z": _shrunken_z(mean_kw, station.power, pool.power),
             "user_visits": float(user.visits),
             "user_done_share": user.done_share,
+            "user_kw_over_top": _share(mean_kw, known_kw, 0.9),
+            "user_kw_over_low": _share(mean_kw, known_kw, 0.1),
             "site_visits": float(pool.visits),
+            "site_done_share": pool.recent_done_share,
         }
         for place, (name, value) in enumerate(zip(Visit._fields, visit, strict=True)):
             own, pooled = user.samples[place], pool.samples[place]
@@ -155,10 +185,10 @@ class SiteNorms:
             mean_kw = record.visit.mean_kw
             # asked before the record joins: what it is pooled under depends only on what came before it
             kind = self._kind(record.station_id, math.nan if mean_kw is None else mean_kw)
-            self._pools.setdefault(kind, _Group()).add(record)
-            self._stations.setdefault(record.station_id, _Group()).add(record)
+            self._pools.setdefault(kind, _Group(POOL_VISITS)).add(record)
+            self._stations.setdefault(record.station_id, _Group(STATION_VISITS)).add(record)
             if record.user_id is not None:
-                self._users.setdefault((record.user_id, kind), _Group()).add(record)
+                self._users.setdefault((record.user_id, kind), _Group(USER_VISITS)).add(record)
         self._folded = target
 
     def _kind(self, station_id: str, mean_kw: float) -> CurrentType:
@@ -177,6 +207,26 @@ class SiteNorms:
             return math.nan
         own_kw = station.power.quantile(RATING_QUANTILE)
         return own_kw if station.visits >= RATING_VISITS else max(own_kw, pool.power.quantile(RATING_QUANTILE))
+
+
+def _exactly(station_id: str, visit: Visit) -> tuple[str, float, float] | None:
+    """What two records of one station share by accident next to never: energy to the mWh and stay to the second.
+
+    None where the stay is in whole minutes: such a source rounds, and its records meet by accident.
+    """
+    energy, duration_h = visit.energy_kwh, visit.duration_h
+    if energy is None or duration_h is None or not energy > 0 or not duration_h > 0:
+        return None
+    seconds = round(duration_h * 3600)
+    return None if seconds % 60 == 0 else (station_id, round(energy, 6), float(seconds))
+
+
+def _share(value: float, sample: Sample, quantile: float) -> float:
+    """The value over a quantile of the driver's; NaN where there is no range to speak of."""
+    if len(sample) < RANGE_VISITS:
+        return math.nan
+    reach = sample.quantile(quantile)
+    return value / reach if reach > 0 else math.nan
 
 
 def _shrunken_z(value: float, own: Sample | ClockSample, pooled: Sample | ClockSample) -> float:

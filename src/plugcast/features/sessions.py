@@ -72,15 +72,26 @@ class SessionFeatures(msgspec.Struct, frozen=True, kw_only=True):
     """The station's: given, else the 98 % quantile of its past mean power, else of its kind at the site."""
     rating_share: float
     """Mean power over rating."""
+    conn_share: float
+    """Energy over what the rating could deliver in the whole stay."""
     station_visits: float
     station_done_share: float
     """Share of its past sessions that reported the end of charging."""
     station_recent_short: float
     """Sessions under 10 minutes that ended here in the hour before this record."""
+    station_repeats: float
+    """Records of this station in the 30 days before with the same energy and, to the second, the same stay."""
     station_mean_kw_median: float
     station_mean_kw_z: float
     user_visits: float
     user_done_share: float
+    done_surprise: float
+    """Where no end of charging was reported: the share of cases in which this station reports one, or, if less, in
+    which the site did of late; 0 where it was reported, and where nobody expects it (DC chargers, a lost link)."""
+    user_kw_over_top: float
+    """Mean power over the 90 % quantile of the driver's past; NaN before four visits."""
+    user_kw_over_low: float
+    """Mean power over the 10 % quantile of the driver's past; NaN before four visits."""
     user_mean_kw_median: float
     user_mean_kw_z: float
     user_energy_kwh_median: float
@@ -89,12 +100,20 @@ class SessionFeatures(msgspec.Struct, frozen=True, kw_only=True):
     user_duration_h_z: float
     user_arrival_hour_median: float
     user_arrival_hour_z: float
+    user_charging_h_median: float
+    user_charging_h_z: float
+    user_fulfilment_median: float
+    user_fulfilment_z: float
     site_visits: float
     """Past sessions of the same current type at the site: the pooled norm that small histories lean on."""
+    site_done_share: float
+    """Of its last 30 sessions of this current type: near 0 while the reports of the whole site are lost."""
     site_mean_kw_median: float
     site_energy_kwh_median: float
     site_duration_h_median: float
     site_arrival_hour_median: float
+    site_charging_h_median: float
+    site_fulfilment_median: float
 
 
 SESSION_FEATURES: Final[Mapping[str, pl.DataType]] = {
@@ -132,7 +151,9 @@ class SessionHistory:
     def __len__(self) -> int:
         return sum(len(site.records) for site in self._sites.values())
 
-    def observe(self, session: Session, *, available_at: datetime | None = None) -> None:
+    def observe(
+        self, session: Session, declarations: Sequence[UserInput] = (), *, available_at: datetime | None = None
+    ) -> None:
         """Take a completed session's record, known from ``available_at`` (default: its plug-out) on.
 
         A session that is still running is not history and changes nothing.
@@ -140,10 +161,14 @@ class SessionHistory:
         if session.departure_at is None:
             return
         known_at = available_at or session.departure_at
-        own = _own(session, None, self._zone(session))
-        visit = Visit(own["mean_kw"], own["energy_kwh"], own["duration_h"], own["arrival_hour"])
+        visit = _visit(_own(session, _first_known(declarations, known_at), self._zone(session)))
         record = Record(
-            _us(known_at), session.session_id, session.station_id, session.user_id, visit, own["done_missing"] == 0.0
+            _us(known_at),
+            session.session_id,
+            session.station_id,
+            session.user_id,
+            visit,
+            session.done_charging_at is not None,
         )
         self._site(session.site_id).observe(record)
 
@@ -161,11 +186,20 @@ class SessionHistory:
         zone = self._zone(session)
         own = _own(session, _first_known(declarations, known_at), zone)
         cut_at = known_at if self.cut == "record" else _midnight(known_at, zone)
-        visit = Visit(own["mean_kw"], own["energy_kwh"], own["duration_h"], own["arrival_hour"])
+        visit = _visit(own)
         site = self._site(session.site_id)
         current_type, history = site.compare(
             visit, station_id=session.station_id, user_id=session.user_id, cut_us=_us(cut_at), known_us=_us(known_at)
         )
+        rating_kw, usual = history["rating_kw"], history["station_done_share"]
+        history["conn_share"] = own["kw_conn"] / rating_kw if rating_kw > 0 else math.nan
+        missing = own["done_missing"] == 1.0
+        surprise = min(usual, history["site_done_share"]) if missing else 0.0
+        history["done_surprise"] = surprise if surprise == surprise else 0.0  # noqa: PLR0124 - NaN is unequal to itself
+        if missing:
+            # energy over the whole stay is power only if the car was still charging when it left
+            for name in ("user_mean_kw_z", "station_mean_kw_z"):
+                history[name] = max(history[name], history[name] * history["done_surprise"])
         return SessionFeatures(
             session_id=session.session_id,
             site_id=session.site_id,
@@ -222,7 +256,11 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def session_features(
-    sessions: pl.DataFrame, user_inputs: pl.DataFrame, *, history: SessionHistory | None = None
+    sessions: pl.DataFrame,
+    user_inputs: pl.DataFrame,
+    *,
+    history: SessionHistory | None = None,
+    observe: bool = True,
 ) -> pl.DataFrame:
     """Features of every session (``SESSION_FEATURES``), in the input's order.
 
@@ -230,6 +268,7 @@ def session_features(
         sessions: ``schemas.SESSIONS``.
         user_inputs: ``schemas.USER_INPUTS``; declarations of absent sessions are ignored.
         history: What was known before; it is GROWN by the completed sessions given (pass a copy to keep the old one).
+        observe: False leaves the history as it is: the sessions are compared with it alone, not with one another.
 
     Raises:
         MissingColumnsError: A column of the schemas is absent.
@@ -239,8 +278,9 @@ def session_features(
     declared = declarations_by_session(user_inputs)
     rows = [(place, available_at, Session(**row)) for place, available_at, row in _rows(frame)]
     rows.sort(key=lambda entry: (entry[1], entry[2].session_id))
-    for _, available_at, session in rows:
-        known.observe(session, available_at=available_at)
+    if observe:
+        for _, available_at, session in rows:
+            known.observe(session, declared.get(session.session_id, ()), available_at=available_at)
     made: list[tuple[object, ...]] = [()] * len(rows)
     for place, available_at, session in rows:
         row = known.features(session, declared.get(session.session_id, ()), available_at=available_at)
@@ -300,6 +340,10 @@ def _own(session: Session, declared: UserInput | None, zone: ZoneInfo) -> dict[s
         "done_after_departure_min": _hours(departure_at, done_at) * 60,
         "done_after_arrival_min": until_done_h * 60,
     }
+
+
+def _visit(own: Mapping[str, float]) -> Visit:
+    return Visit(*(own[name] for name in Visit._fields))
 
 
 def _declared(declared: UserInput | None, arrival_at: datetime) -> tuple[float, datetime | None]:
