@@ -1,7 +1,8 @@
-"""Is this session odd, and why? Physics rules first, then one isolation forest per current type.
+"""Is this session odd, and why? Physics rules, and a stack of four detectors per current type.
 
-Training splits by time: the forest sees the earlier part, the threshold is set on the later one, and the history of
-drivers and stations runs on to the end. Detection goes on from that history and leaves the detector as it was.
+Training splits by time: detectors see the earlier part, thresholds are set on the later one, then the detectors are
+fitted anew on the newest; the history of drivers and stations runs on to the end. Detection goes on from that history
+and leaves the detector as it was.
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 import polars as pl
 
-from plugcast.anomaly.explain import reasons
-from plugcast.anomaly.forests import ARRAYS, IsolationForest, fit_forest
+from plugcast.anomaly.explain import odder_shares, reasons
 from plugcast.anomaly.rules import RULES_VERSION, Broken, check
+from plugcast.anomaly.stack import NAMES, PARTS, RELATIVE, Faulty, Rows, Stack, StackSpec, fit_stack
 from plugcast.anomaly.threshold import ALARMS_PER_STATION_WEEK, Threshold, calibrate
 from plugcast.domain.finding import Cause, Finding, Reason, Severity
 from plugcast.features.sessions import SessionFeatures, SessionHistory, rows_of, session_features
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -33,25 +35,15 @@ if TYPE_CHECKING:
     from plugcast.features.sessions import Cut
 
     Floats = NDArray[np.float64]
+    FaultMaker = Callable[[pl.DataFrame, pl.DataFrame, SessionHistory, int], pl.DataFrame]
+    """Sessions, declarations, the history grown by them, and a seed: ``SESSION_FEATURES`` of sessions with faults put
+    in, with their ``cause``. ``services.detection`` has one; without, there is no classifier in the stack."""
 
-MODEL_FEATURES: Final = (
-    "done_missing",
-    "fulfilment",
-    "idle_frac",
-    "idle_h",
-    "overstay_h",
-    "rating_share",
-    "station_mean_kw_z",
-    "user_arrival_hour_z",
-    "user_duration_h_z",
-    "user_energy_kwh_z",
-    "user_mean_kw_z",
-)
-"""Distances to norms rather than raw amounts: a big battery is not odd, a driver's car that changes is."""
-FIT_SHARE: Final = 0.7
-"""The earlier part of the training period is the forest's, the rest the threshold's."""
+MODEL_FEATURES: Final = RELATIVE
 LEAST_SESSIONS: Final = 200
-"""Of one current type; with fewer there is no model for it, only rules."""
+"""Of one current type; with fewer there is no model of its own."""
+HALF_SCORE: Final = 10.0
+"""Evidence that makes a score of one half."""
 SILENCE: Final = timedelta(weeks=1)
 STRONG: Final = 0.1
 """A p-value of at most this share of alpha is a warning; up to alpha it is information."""
@@ -59,9 +51,9 @@ STRONG: Final = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KindModel:
-    """Forest and threshold of one current type."""
+    """Detectors and threshold of one current type."""
 
-    forest: IsolationForest
+    stack: Stack
     threshold: Threshold
 
 
@@ -92,6 +84,8 @@ class Detector:
         seed: int = 0,
         cut: Cut = "local_midnight",
         stations: Iterable[Station] = (),
+        make_faults: FaultMaker | None = None,
+        spec: StackSpec | None = None,
     ) -> Detector:
         """Learn what is ordinary.
 
@@ -100,9 +94,11 @@ class Detector:
             user_inputs: ``schemas.USER_INPUTS``.
             time_zone: Of sessions that name none.
             alarms_per_station_week: How many findings of the model an operator wants to see; rules come on top.
-            seed: Of the forest.
+            seed: Of all that is drawn.
             cut: Where a session's history ends.
             stations: Known current types and ratings.
+            make_faults: Puts faults into the training sessions, for the classifier.
+            spec: Sizes and weights of the stack.
 
         Raises:
             MissingColumnsError: A column of the schemas is absent.
@@ -110,13 +106,13 @@ class Detector:
         history = SessionHistory(time_zone=time_zone, cut=cut, stations=stations)
         features = session_features(sessions, user_inputs, history=history)
         ended = features.filter(pl.col("duration_h").is_not_nan()).sort("observed_at", "session_id")
-        models = {}
-        counts = {}
-        for kind in ("ac", "dc"):
-            rows = ended.filter(pl.col("current_type") == kind)
-            counts[kind] = rows.height
-            if rows.height >= LEAST_SESSIONS:
-                models[kind] = _fit_kind(rows, alarms_per_station_week, seed)
+        counts = {kind: ended.filter(pl.col("current_type") == kind).height for kind in ("ac", "dc")}
+        enough = [kind for kind, count in counts.items() if count >= LEAST_SESSIONS]
+        faulty = make_faults(sessions, user_inputs, history, seed) if make_faults is not None and enough else None
+        models = {
+            kind: _fit_kind(ended, faulty, kind, alarms_per_station_week, seed, spec or StackSpec())
+            for kind in enough
+        }
         return cls(
             models=MappingProxyType(models),
             history=history,
@@ -152,89 +148,147 @@ class Detector:
     def judge(self, rows: Sequence[SessionFeatures]) -> tuple[Finding, ...]:
         """Findings on rows of features: one for each broken rule, and at most one of the model, per session."""
         ordered = sorted(rows, key=lambda row: (row.observed_at, row.site_id, row.session_id))
-        scores, p_values = self._score_rows(ordered)
+        judged = self.scored(ordered)
         made: list[Finding] = []
         for place, row in enumerate(ordered):
-            made.extend(_rule_finding(row, broken) for broken in check(row))
             model = self.models.get(row.current_type)
-            if model is not None and p_values[place] <= model.threshold.alpha:
-                made.append(self._model_finding(row, model, float(scores[place]), float(p_values[place])))
+            alpha = model.threshold.alpha if model is not None else 0.0
+            made.extend(self.findings(row, judged.broken[place], judged.total[place], judged.p_value[place], alpha))
         return tuple(made)
 
-    def score(self, features: pl.DataFrame) -> pl.DataFrame:
-        """Every session's rank, for evaluation: session_id, model_score, p_value, rules, score.
+    def findings(
+        self, row: SessionFeatures, broken: Sequence[Broken], total: float, p_value: float, alpha: float
+    ) -> tuple[Finding, ...]:
+        """One for each broken rule; the model's own only where no rule of severity warning or above says it better.
 
-        HIGHER is odder. ``score`` is 1 where a rule of severity warning or above is broken, else the model's score;
-        scores of the model are NaN for running sessions and for current types without a model.
+        The most severe comes first.
+        """
+        rank = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
+        told = [_rule_finding(row, b) for b in sorted(broken, key=lambda b: rank[b.severity])]
+        certain = any(finding.severity != Severity.INFO for finding in told)
+        if row.current_type in self.models and p_value <= alpha and not certain:
+            told.insert(0, self._model_finding(row, total, p_value, strong=p_value <= alpha * STRONG))
+        return tuple(told)
+
+    def score(self, features: pl.DataFrame) -> pl.DataFrame:
+        """Every session's rank, for evaluation: session_id, model_score, p_value, rules, score, and each part's evidence.
+
+        HIGHER is odder. ``score`` is in [0, 1) and holds all evidence, that of rules included; it is NaN for running
+        sessions and where no current type has a model. A current type without a model of its own is ranked by the
+        other's, whose features are relative to the session's own kind; it gets no findings from it.
         """
         rows = rows_of(features)
-        scores, p_values = self._score_rows(rows)
-        broken = [check(row) for row in rows]
-        certain = np.array([any(b.severity != Severity.INFO for b in found) for found in broken], dtype=bool)
+        judged = self.scored(rows)
         return pl.DataFrame(
             {
                 "session_id": [row.session_id for row in rows],
-                "model_score": scores,
-                "p_value": p_values,
-                "rules": [[b.rule for b in found] for found in broken],
-                "score": np.where(certain, 1.0, scores),
+                "model_score": _squashed(judged.total),
+                "p_value": judged.p_value,
+                "rules": [[b.rule for b in found] for found in judged.broken],
+                "score": _squashed(judged.total),
+                **{f"evidence_{name}": part for name, part in judged.evidence.items()},
             },
-            schema={
-                "session_id": pl.String(),
-                "model_score": pl.Float64(),
-                "p_value": pl.Float64(),
-                "rules": pl.List(pl.String()),
-                "score": pl.Float64(),
-            },
+            schema_overrides={"rules": pl.List(pl.String()), "session_id": pl.String()},
         )
 
-    def _score_rows(self, rows: Sequence[SessionFeatures]) -> tuple[Floats, Floats]:
-        """Model scores and p-values; NaN where there is no model or the session still runs."""
-        scores, p_values = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-        for kind, model in self.models.items():
-            places = [i for i, row in enumerate(rows) if row.current_type == kind and math.isfinite(row.duration_h)]
-            scores[places] = model.forest.score(_matrix([rows[i] for i in places]), MODEL_FEATURES)
-            p_values[places] = model.threshold.p_values(scores[places])
-        return scores, p_values
+    def scored(self, rows: Sequence[SessionFeatures]) -> Judged:
+        """Rules, evidence and p-values of rows; NaN where there is no model or the session still runs."""
+        broken = [check(row) for row in rows]
+        matrix = matrix_of(rows)
+        total, p_value = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+        evidence = {name: np.full(len(rows), np.nan) for name in PARTS}
+        ended = np.isfinite(matrix[:, NAMES.index("duration_h")])
+        for kind in {row.current_type for row in rows}:
+            model = self.models.get(kind) or next(iter(self.models.values()), None)
+            places = np.flatnonzero(ended & np.array([row.current_type == kind for row in rows], dtype=bool))
+            if model is None or not len(places):
+                continue
+            parts = model.stack.evidence(matrix[places], [broken[place] for place in places])
+            for name, part in parts.items():
+                evidence[name][places] = part
+            total[places] = model.stack.total(parts)
+            p_value[places] = model.threshold.p_values(total[places])
+        return Judged(broken=broken, total=total, p_value=p_value, evidence=evidence)
 
-    def _model_finding(self, row: SessionFeatures, model: KindModel, score: float, p_value: float) -> Finding:
-        contributions = model.forest.contributions(_matrix([row]), MODEL_FEATURES)[0]
-        why, cause = reasons(row, model.forest.names, contributions)
-        strong = p_value <= model.threshold.alpha * STRONG
+    def explain(self, row: SessionFeatures) -> tuple[tuple[Reason, ...], Cause]:
+        """Reasons in words, most important first, and the cause of the first; also for a session without a finding."""
+        model = self.models.get(row.current_type) or next(iter(self.models.values()))
+        stack, matrix = model.stack, matrix_of([row])
+        forest = (stack.forest.names, -stack.forest.contributions(matrix, NAMES)[0])
+        if stack.faults is None:
+            return reasons(row, odder_shares(forest), ())
+        causes, shares = stack.faults.cause_shares(matrix, NAMES)
+        parts = (stack.faults.names, stack.faults.contributions(matrix, NAMES)[0])
+        return reasons(row, odder_shares(forest, parts), tuple(zip(causes, shares[0].tolist(), strict=True)))
+
+    def _model_finding(self, row: SessionFeatures, total: float, p_value: float, *, strong: bool) -> Finding:
+        why, cause = self.explain(row)
         return _finding(
             row,
-            score=score,
+            score=float(_squashed(np.array([total]))[0]),
             p_value=p_value,
             cause=cause,
-            severity=Severity.WARNING if strong else Severity.INFO,
-            by="model:isolation_forest",
+            severity=Severity.CRITICAL if strong and cause in URGENT else Severity.WARNING,
+            by="model:stack",
             version=self.version,
             why=why,
         )
+
+
+URGENT: Final = frozenset({Cause.STUCK_ON, Cause.OVER_RATING})
+"""A live socket or too much current may hurt somebody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Judged:
+    """What is known of some rows, in their order."""
+
+    broken: Sequence[tuple[Broken, ...]]
+    total: Floats
+    p_value: Floats
+    evidence: Mapping[str, Floats]
 
 
 def version_of(models: Mapping[str, KindModel]) -> str:
     """A short hash of all that decides a model's findings."""
     digest = hashlib.sha256()
     for kind, model in sorted(models.items()):
-        forest, threshold = model.forest, model.threshold
-        digest.update(f"{kind}{forest.names}{forest.subsample}{threshold.alpha!r}".encode())
-        for part in (*(getattr(forest, name) for name in ARRAYS), threshold.held_out):
-            digest.update(np.ascontiguousarray(part).tobytes())
-    return f"forest-1-{digest.hexdigest()[:12]}"
+        stack, threshold = model.stack, model.threshold
+        digest.update(f"{kind}{stack.weights}{threshold.alpha!r}{stack.rule_evidence}".encode())
+        for name, part in sorted(stack.scorers.items()):
+            digest.update(f"{name}{part.names}".encode())
+            for _, array in sorted(part.to_arrays().items()):
+                digest.update(np.ascontiguousarray(array).tobytes())
+        for _, held_out in sorted(stack.held_out.items()):
+            digest.update(held_out.tobytes())
+        digest.update(threshold.held_out.tobytes())
+    return f"stack-1-{digest.hexdigest()[:12]}"
 
 
-def _fit_kind(rows: pl.DataFrame, alarms_per_station_week: float, seed: int) -> KindModel:
-    early = round(rows.height * FIT_SHARE)
-    forest = fit_forest(_frame_matrix(rows[:early]), MODEL_FEATURES, seed=seed)
-    later = rows[early:]
-    scores = forest.score(_frame_matrix(later), MODEL_FEATURES)
-    return KindModel(
-        forest=forest,
-        threshold=calibrate(
-            scores, station_weeks=station_weeks(later), alarms_per_station_week=alarms_per_station_week
-        ),
+def _fit_kind(
+    ended: pl.DataFrame,
+    faulty: pl.DataFrame | None,
+    kind: str,
+    alarms_per_station_week: float,
+    seed: int,
+    spec: StackSpec,
+) -> KindModel:
+    """Stack and threshold of one current type, from its own sessions."""
+    frame = ended.filter(pl.col("current_type") == kind)
+    broken = [check(row) for row in rows_of(frame)]
+    ordinary = Rows(matrix=_frame_matrix(frame), at_us=frame["observed_at"].to_physical().to_numpy(), broken=broken)
+    put_in = None
+    if faulty is not None:
+        own = faulty.filter(pl.col("current_type") == kind).sort("observed_at", "session_id", maintain_order=True)
+        rows = Rows(matrix=_frame_matrix(own), at_us=own["observed_at"].to_physical().to_numpy())
+        put_in = Faulty(rows=rows, causes=tuple(Cause(cause) for cause in own["cause"]))
+    stack, held_out = fit_stack(ordinary, put_in, seed=seed, spec=spec)
+    threshold = calibrate(
+        held_out,
+        station_weeks=station_weeks(frame.tail(len(held_out))),
+        alarms_per_station_week=alarms_per_station_week,
     )
+    return KindModel(stack=stack, threshold=threshold)
 
 
 def station_weeks(rows: pl.DataFrame) -> float:
@@ -251,16 +305,22 @@ def station_weeks(rows: pl.DataFrame) -> float:
 
 
 def _frame_matrix(rows: pl.DataFrame) -> Floats:
-    return rows.select(MODEL_FEATURES).to_numpy().astype(np.float64)
+    return rows.select(NAMES).to_numpy().astype(np.float64)
 
 
-def _matrix(rows: Sequence[SessionFeatures]) -> Floats:
-    made = np.array([[getattr(row, name) for name in MODEL_FEATURES] for row in rows], dtype=np.float64)
-    return made.reshape(len(rows), len(MODEL_FEATURES))
+def matrix_of(rows: Sequence[SessionFeatures]) -> Floats:
+    """(rows, len(NAMES))."""
+    made = np.array([msgspec.structs.astuple(row)[-len(NAMES) :] for row in rows], dtype=np.float64)
+    return made.reshape(len(rows), len(NAMES))
+
+
+def _squashed(total: Floats) -> Floats:
+    """Evidence into [0, 1), in order."""
+    return np.asarray(total / (total + HALF_SCORE), dtype=np.float64)
 
 
 def _rule_finding(row: SessionFeatures, broken: Broken) -> Finding:
-    reason = Reason(feature=broken.feature, text=broken.text, contribution=1.0, value=broken.value, norm=broken.norm)
+    reason = Reason(feature=broken.feature, text=broken.text, contribution=1.0, value=broken.value, norm=broken.norm, cause=broken.cause)
     return _finding(
         row,
         score=1.0,

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
 from plugcast.domain.finding import Cause, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from plugcast.features.sessions import SessionFeatures
@@ -39,11 +40,67 @@ TOPICS: Final[Mapping[str, str]] = {
     "overstay_h": "departure",
     "done_missing": "done",
     "user_arrival_hour_z": "time",
+    "mean_kw": "power",
+    "user_kw_over_top": "power",
+    "user_kw_over_low": "power",
+    "kw_conn": "power",
+    "conn_share": "power",
+    "energy_kwh": "energy",
+    "early_stop": "energy",
+    "user_fulfilment_z": "request",
+    "requested_kwh": "request",
+    "duration_h": "stay",
+    "charging_h": "charging",
+    "user_charging_h_z": "charging",
+    "done_surprise": "done",
+    "site_done_share": "done",
+    "station_done_share": "done",
+    "user_done_share": "done",
+    "done_after_departure_min": "clock",
+    "done_after_arrival_min": "clock",
+    "hour_cos": "time",
+    "hour_sin": "time",
+    "weekend": "time",
+    "station_recent_short": "bounces",
+    "station_repeats": "repeats",
+    "user_visits": "driver",
 }
 """What each model feature speaks of; a feature of no topic speaks for itself."""
 
+CAUSE_TOPICS: Final[Mapping[Cause, tuple[str, ...]]] = {
+    Cause.FAILED_START: ("energy", "stay"),
+    Cause.DERATING: ("power", "charging"),
+    Cause.EARLY_STOP: ("energy", "idle"),
+    Cause.STUCK_ON: ("energy", "done"),
+    Cause.METER_FAULT: ("energy", "power"),
+    Cause.GHOST_SESSION: ("stay", "energy"),
+    Cause.OVERSTAY: ("idle", "stay"),
+    Cause.TOKEN_MISUSE: ("power", "time"),
+    Cause.CLOCK_FAULT: ("clock",),
+    Cause.NEVER_DONE: ("done",),
+    Cause.OVER_RATING: ("rating",),
+    Cause.REPLAY: ("repeats",),
+}
+"""Where each cause shows."""
+CAUSE_WORDS: Final[Mapping[Cause, str]] = {
+    Cause.FAILED_START: "charging hardly started",
+    Cause.DERATING: "low power",
+    Cause.EARLY_STOP: "stopped early",
+    Cause.STUCK_ON: "did not stop",
+    Cause.METER_FAULT: "energy and time do not fit this car, as with a wrong meter",
+    Cause.GHOST_SESSION: "hardly a visit",
+    Cause.OVERSTAY: "stayed on after charging",
+    Cause.TOKEN_MISUSE: "not this driver's usual car or time",
+    Cause.CLOCK_FAULT: "times that do not fit",
+    Cause.NEVER_DONE: "the end of charging was lost",
+    Cause.OVER_RATING: "more power than the station has",
+    Cause.REPLAY: "a repeated record",
+}
+MOST_CAUSES: Final = 2
+LEAST_CAUSE: Final = 0.02
+"""A second cause that fits this little is not worth a sentence."""
 
-_QUANTITY: Final = {"mean_kw": "power", "energy_kwh": "energy", "duration_h": "length of the stay"}
+_QUANTITY: Final = {"charging_h": "charging time", "mean_kw": "power", "energy_kwh": "energy", "duration_h": "length of the stay"}
 
 
 class _Said(NamedTuple):
@@ -53,40 +110,85 @@ class _Said(NamedTuple):
     cause: Cause
 
 
+def odder_shares(
+    forest: tuple[Sequence[str], NDArray[np.float64]],
+    faults: tuple[Sequence[str], NDArray[np.float64]] | None = None,
+) -> dict[str, float]:
+    """Each feature's share of what makes the session odd, positive = odder; absolute shares of a part sum to 1.
+
+    Args:
+        forest: Features and path contributions of the isolation forest, positive = odder.
+        faults: The same of the fault classifier, which counts for two thirds.
+    """
+    made: dict[str, float] = {}
+    for part, weight in ((forest, 1.0), (faults, 2.0)):
+        if part is None:
+            continue
+        names, values = part
+        total = math.fsum(np.abs(values).tolist()) or 1.0
+        whole = 1.0 if faults is None else 3.0
+        for name, value in zip(names, values.tolist(), strict=True):
+            made[name] = made.get(name, 0.0) + weight / whole * value / total
+    return made
+
+
 def reasons(
-    row: SessionFeatures, names: Sequence[str], contributions: NDArray[np.float64]
+    row: SessionFeatures, odder: Mapping[str, float], causes: Sequence[tuple[Cause, float]]
 ) -> tuple[tuple[Reason, ...], Cause]:
-    """The sentences, most important first (never none), and the cause that the first one points to.
+    """The sentences, most important first (never none), and the cause that the first one speaks for.
 
     Args:
         row: The session.
-        names: The model's features.
-        contributions: (features,) change of the expected path length; negative makes the session odder.
+        odder: Each feature's share, from :func:`odder_shares`.
+        causes: How well each cause fits; empty where nothing was trained to tell causes apart.
     """
-    odder = {name: -float(part) for name, part in zip(names, contributions.tolist(), strict=True)}
-    total = math.fsum(abs(part) for part in odder.values()) or 1.0
     topics: dict[str, list[tuple[float, str]]] = {}
     for name in sorted(odder):
-        topics.setdefault(TOPICS.get(name, name), []).append((odder[name] / total, name))
-    ranked = sorted(topics.items(), key=lambda item: (-math.fsum(part for part, _ in item[1]), item[0]))
+        topics.setdefault(TOPICS.get(name, name), []).append((odder[name], name))
+    weight = {topic: math.fsum(part for part, _ in parts) for topic, parts in topics.items()}
     made: list[Reason] = []
-    cause: Cause | None = None
-    for topic, parts in ranked[:MOST_REASONS]:
-        share = math.fsum(part for part, _ in parts)
-        if made and share < LEAST_SHARE:
+    told: set[str] = set()
+    for cause, share in sorted(causes, key=lambda item: (-item[1], item[0]))[:MOST_CAUSES]:
+        if made and share < LEAST_CAUSE:
             break
+        made.append(_of_cause(row, cause, topics, weight, told))
+    for topic in sorted(topics, key=lambda topic: (-weight[topic], topic)):
+        if len(made) >= MOST_REASONS or (made and weight[topic] < LEAST_SHARE):
+            break
+        if topic in told:
+            continue
         said = _SAY.get(topic, _plain(topic))(row)
-        cause = cause or said.cause
-        made.append(
-            Reason(
-                feature=max(parts)[1],
-                text=said.text,
-                contribution=share,
-                value=_number(said.value),
-                norm=_number(said.norm),
-            )
-        )
-    return tuple(made), cause or Cause.UNUSUAL_USE
+        made.append(_reason(said, feature=max(topics[topic])[1], share=weight[topic], cause=said.cause))
+    return tuple(made), made[0].cause or Cause.UNUSUAL_USE
+
+
+def _of_cause(
+    row: SessionFeatures,
+    cause: Cause,
+    topics: Mapping[str, Sequence[tuple[float, str]]],
+    weight: Mapping[str, float],
+    told: set[str],
+) -> Reason:
+    """The sentence of a cause: what it is, and the numbers of the topics that it shows in."""
+    about = CAUSE_TOPICS.get(cause, ("power",))
+    said = [_SAY[topic](row) for topic in about]
+    told.update(about)
+    names = [max(topics[topic]) for topic in about if topic in topics]
+    feature = max(names)[1] if names else about[0]
+    text = f"{CAUSE_WORDS[cause]}: " + ", and ".join(part.text for part in said)
+    share = math.fsum(weight.get(topic, 0.0) for topic in about)
+    return _reason(said[0]._replace(text=text), feature=feature, share=share, cause=cause)
+
+
+def _reason(said: _Said, *, feature: str, share: float, cause: Cause) -> Reason:
+    return Reason(
+        feature=feature,
+        text=said.text,
+        contribution=share,
+        value=_number(said.value),
+        norm=_number(said.norm),
+        cause=cause,
+    )
 
 
 def _number(value: float) -> float | None:
@@ -177,6 +279,44 @@ def _time(row: SessionFeatures) -> _Said:
     return _Said(text, row.arrival_hour, norm, Cause.UNUSUAL_USE)
 
 
+def _charging(row: SessionFeatures) -> _Said:
+    if not math.isfinite(row.charging_h):
+        return _Said("it is not known when charging ended", row.charging_h, math.nan, Cause.UNUSUAL_USE)
+    return _against(f"charged for {row.charging_h:.1f} h", row, "charging_h", "h")
+
+
+def _rating(row: SessionFeatures) -> _Said:
+    text = f"took {row.mean_kw:.1f} kW; the station's rating is {row.rating_kw:.1f} kW"
+    return _Said(text, row.mean_kw, row.rating_kw, Cause.OVER_RATING)
+
+
+def _times(row: SessionFeatures) -> _Said:
+    late, after = row.done_after_departure_min, row.done_after_arrival_min
+    if not math.isfinite(after):
+        return _done(row)
+    if late > 0:
+        return _Said(f"charging ended {late:.0f} min after the plug-out", late, 0.0, Cause.CLOCK_FAULT)
+    return _Said(f"charging ended {after:.0f} min after the plug-in", after, math.nan, Cause.UNUSUAL_USE)
+
+
+def _bounces(row: SessionFeatures) -> _Said:
+    count = row.station_recent_short
+    text = f"{count:.0f} other visits under 10 min at this station within the hour"
+    return _Said(text, count, 0.0, Cause.GHOST_SESSION if count else Cause.UNUSUAL_USE)
+
+
+def _repeats(row: SessionFeatures) -> _Said:
+    count = row.station_repeats
+    text = f"{count:.0f} earlier records of this station with the same energy and stay"
+    return _Said(text, count, 0.0, Cause.REPLAY if count else Cause.UNUSUAL_USE)
+
+
+def _driver(row: SessionFeatures) -> _Said:
+    count = row.user_visits
+    text = f"this driver has {count:.0f} earlier visits" if count else "a driver without a past here"
+    return _Said(text, count, math.nan, Cause.UNUSUAL_USE)
+
+
 def _clock(hour: float) -> str:
     if not math.isfinite(hour):
         return "an hour that is not known"
@@ -203,4 +343,10 @@ _SAY: Final[Mapping[str, Callable[[SessionFeatures], _Said]]] = {
     "departure": _departure,
     "done": _done,
     "time": _time,
+    "charging": _charging,
+    "rating": _rating,
+    "clock": _times,
+    "bounces": _bounces,
+    "repeats": _repeats,
+    "driver": _driver,
 }

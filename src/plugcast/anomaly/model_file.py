@@ -16,7 +16,11 @@ import msgspec
 import numpy as np
 
 from plugcast.anomaly.detector import MODEL_FEATURES, Detector, KindModel, version_of
-from plugcast.anomaly.forests import ARRAYS, IsolationForest
+from plugcast.anomaly.extended import ExtendedForest
+from plugcast.anomaly.faults import FaultClassifier
+from plugcast.anomaly.forests import IsolationForest
+from plugcast.anomaly.neighbours import Neighbours
+from plugcast.anomaly.stack import Stack
 from plugcast.anomaly.threshold import Threshold
 from plugcast.errors import ModelError, SpecMismatchError
 from plugcast.features.sessions import SessionHistory
@@ -28,15 +32,20 @@ if TYPE_CHECKING:
 
     from plugcast.ports import ArtifactStore
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MANIFEST: Final = "detector.json"
 ARRAY_FILE: Final = "detector-arrays.npz"
 HISTORY_FILE: Final = "detector-history.json"
 
 
 class _Kind(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    names: tuple[str, ...]
+    names: dict[str, tuple[str, ...]]
+    """Of each detector's features."""
     subsample: int
+    neighbours: int
+    weights: tuple[float, ...]
+    rule_evidence: dict[str, float]
+    unbroken: float
     station_weeks: float
     alarms_per_station_week: float
 
@@ -57,11 +66,18 @@ def save_detector(detector: Detector, store: ArtifactStore) -> None:
     arrays: dict[str, NDArray[Any]] = {}
     kinds = {}
     for kind, model in sorted(detector.models.items()):
-        arrays |= {f"{kind}.{name}": part for name, part in model.forest.to_arrays().items()}
-        arrays[f"{kind}.held_out"] = model.threshold.held_out
+        stack = model.stack
+        for part, scorer in stack.scorers.items():
+            arrays |= {f"{kind}.{part}.{name}": array for name, array in scorer.to_arrays().items()}
+            arrays[f"{kind}.{part}-held-out"] = stack.held_out[part]
+        arrays[f"{kind}.held-out"] = model.threshold.held_out
         kinds[kind] = _Kind(
-            names=model.forest.names,
-            subsample=model.forest.subsample,
+            names={part: scorer.names for part, scorer in stack.scorers.items()},
+            subsample=stack.forest.subsample,
+            neighbours=stack.neighbours.k,
+            weights=stack.weights,
+            rule_evidence=dict(stack.rule_evidence),
+            unbroken=stack.unbroken,
             station_weeks=model.threshold.station_weeks,
             alarms_per_station_week=model.threshold.alarms_per_station_week,
         )
@@ -133,15 +149,27 @@ def _manifest(content: bytes) -> _Manifest:
 
 
 def _model(entry: _Kind, kind: str, arrays: Mapping[str, NDArray[Any]]) -> KindModel:
-    forest = IsolationForest.from_arrays(
-        {name: arrays[f"{kind}.{name}"] for name in ARRAYS}, names=entry.names, subsample=entry.subsample
+    def of(part: str) -> dict[str, NDArray[Any]]:
+        start = f"{kind}.{part}."
+        return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+
+    names = entry.names
+    stack = Stack(
+        forest=IsolationForest.from_arrays(of("forest"), names=names["forest"], subsample=entry.subsample),
+        extended=ExtendedForest.from_arrays(of("extended"), names=names["extended"]),
+        neighbours=Neighbours.from_arrays(of("neighbours"), names=names["neighbours"], k=entry.neighbours),
+        faults=FaultClassifier.from_arrays(of("faults"), names=names["faults"]) if "faults" in names else None,
+        held_out={part: arrays[f"{kind}.{part}-held-out"] for part in names},
+        rule_evidence=entry.rule_evidence,
+        unbroken=entry.unbroken,
+        weights=entry.weights,
     )
     threshold = Threshold(
-        held_out=arrays[f"{kind}.held_out"],
+        held_out=arrays[f"{kind}.held-out"],
         station_weeks=entry.station_weeks,
         alarms_per_station_week=entry.alarms_per_station_week,
     )
-    return KindModel(forest=forest, threshold=threshold)
+    return KindModel(stack=stack, threshold=threshold)
 
 
 def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:

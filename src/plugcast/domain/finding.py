@@ -74,6 +74,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """``rule:<name>`` or ``model:<name>``."""
     reasons: tuple[Reason, ...]
     """Most important first; never empty."""
+    episode_id: str | None = None
+    """The first finding of the same cause at this station since it was last ordinary; None where nobody keeps count."""
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):

@@ -100,6 +100,9 @@ class SessionFeatures(msgspec.Struct, frozen=True, kw_only=True):
     user_duration_h_z: float
     user_arrival_hour_median: float
     user_arrival_hour_z: float
+    early_stop: float
+    """Share of the driver's usual energy that is missing, times the share of the stay that the car stood idle: near 1
+    for a car that stopped early and stood, 0 for one that took its usual energy or was still charging."""
     user_charging_h_median: float
     user_charging_h_z: float
     user_fulfilment_median: float
@@ -193,6 +196,9 @@ class SessionHistory:
         )
         rating_kw, usual = history["rating_kw"], history["station_done_share"]
         history["conn_share"] = own["kw_conn"] / rating_kw if rating_kw > 0 else math.nan
+        usual_kwh, idle_frac = history["user_energy_kwh_median"], own["idle_frac"]
+        unmet = max(0.0, 1.0 - own["energy_kwh"] / usual_kwh) if usual_kwh > 0 else math.nan
+        history["early_stop"] = unmet * idle_frac
         missing = own["done_missing"] == 1.0
         surprise = min(usual, history["site_done_share"]) if missing else 0.0
         history["done_surprise"] = surprise if surprise == surprise else 0.0  # noqa: PLR0124 - NaN is unequal to itself

@@ -1,0 +1,146 @@
+"""Alarms as a budget: thresholds that roll with the site, and a memory of what was spent.
+
+Two things are as of the last local midnight, so that stations in different partitions of a stream agree on them: the
+scores of the last weeks, whose tail gives p-values, and the account of alarms spent against alarms allowed. A site
+that has spent more than its budget asks for rarer sessions until it is even again (integral control of a conformal
+level; Gibbs and Candes 2021, Angelopoulos, Candes and Tibshirani 2023).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from plugcast.anomaly.threshold import Tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from plugcast.anomaly.threshold import Threshold
+
+    Floats = NDArray[np.float64]
+
+WINDOW: Final = 4000
+"""Scores kept; the oldest go first. At a hundred sessions a day that is six weeks."""
+ACTIVE_DAYS: Final = 28
+"""A station is in use if it had a session in so many days: a closed site has nobody to tell."""
+GAIN: Final = 0.3
+"""Each alarm too many asks for sessions that are exp(0.3) times rarer."""
+MOST_DEBT: Final = 12.0
+"""Alarms, either way: a quiet year does not save up for a flood, nor does a flood silence the next year."""
+REFIT_SHARE: Final = 0.02
+"""The tail is fitted anew when so much of the window has changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayLevel:
+    """What holds for one local day."""
+
+    alpha: float
+    """A p-value of at most this is an alarm."""
+    clear_alpha: float
+    """Above this a session ends an open episode of its station; between the two it keeps it open."""
+
+
+CLEAR_TIMES: Final = 4.0
+CLEAR_AFTER: Final = 3
+"""Ordinary sessions in a row that end an episode."""
+EPISODE_DAYS: Final = 14
+
+
+class RollingBudget:
+    """One current type of one site. Feed it days in order: ``level`` before a day's sessions, ``close`` after them."""
+
+    def __init__(self, threshold: Threshold, *, alarms_per_station_week: float | None = None) -> None:
+        self.rate = threshold.alarms_per_station_week if alarms_per_station_week is None else alarms_per_station_week
+        self._scores: deque[float] = deque(threshold.held_out.tolist(), maxlen=WINDOW)
+        self._tail = threshold.tail
+        self._changed = 0
+        self._start_alpha = threshold.alpha * (self.rate / threshold.alarms_per_station_week)
+        self._days: deque[tuple[int, int, float]] = deque()
+        """(day, sessions, alarms allowed) of the last weeks."""
+        self._seen: dict[str, int] = {}
+        self.debt = 0.0
+        self._day: int | None = None
+
+    def level(self, day: int) -> DayLevel:
+        """Levels of a local day (a running number), from what was closed before it."""
+        self._start(day)
+        sessions = sum(count for _, count, _ in self._days)
+        allowed = sum(part for _, _, part in self._days)
+        base = self._start_alpha
+        if sessions:
+            share = min(1.0, len(self._days) / 7)
+            base = (1 - share) * base + share * min(1.0, allowed / sessions)
+        alpha = min(0.5, base * math.exp(-GAIN * self.debt))
+        return DayLevel(alpha=alpha, clear_alpha=min(1.0, alpha * CLEAR_TIMES))
+
+    def p_values(self, scores: Floats) -> Floats:
+        """As of the last closed day."""
+        return self._tail.p_values(scores)
+
+    def close(self, day: int, *, scores: Iterable[float], stations: Sequence[str], alarms: int) -> None:
+        """End a local day: its sessions' scores and stations, and the alarms that were raised."""
+        self._start(day)
+        for station in stations:
+            self._seen[station] = day
+        active = sum(day - last < ACTIVE_DAYS for last in self._seen.values())
+        allowed = self.rate * active / 7
+        before = [score for score in scores if math.isfinite(score)]
+        self._scores.extend(before)
+        self._changed += len(before)
+        self._days.append((day, len(stations), allowed))
+        self.debt = min(MOST_DEBT, max(-MOST_DEBT, self.debt + alarms - allowed))
+        if self._changed >= REFIT_SHARE * len(self._scores):
+            self._tail = Tail(held_out=np.sort(np.array(self._scores)))
+            self._changed = 0
+        self._day = day
+
+    def _start(self, day: int) -> None:
+        """Days without any session in between: stations in use still have their budget."""
+        while self._days and day - self._days[0][0] > ACTIVE_DAYS:
+            self._days.popleft()
+        if self._day is None or day <= self._day + 1:
+            return
+        silent = range(self._day + 1, min(day, self._day + 1 + ACTIVE_DAYS))
+        for quiet in silent:
+            active = sum(quiet - last < ACTIVE_DAYS for last in self._seen.values())
+            self.debt = max(-MOST_DEBT, self.debt - self.rate * active / 7)
+        self._day = day - 1
+
+
+class Episodes:
+    """Hysteresis by station: the same fault found again is the same alarm until the station is ordinary again."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str], tuple[str, int, int]] = {}
+        """(station, cause) -> (first finding, ordinary sessions since, last day)."""
+
+    def step(self, station: str, day: int, *, found: Sequence[tuple[str, str]], cleared: bool) -> dict[str, str]:
+        """One session: its findings (id, cause), and the first finding of the episode that each belongs to.
+
+        Args:
+            station: Where.
+            day: The local day's number.
+            found: Nothing where the session raised no alarm.
+            cleared: Whether it was ordinary by the lower of the two levels.
+        """
+        for key in [key for key in self._open if key[0] == station]:
+            first, ordinary, last = self._open[key]
+            ordinary = ordinary + 1 if cleared else 0
+            if ordinary >= CLEAR_AFTER or day - last > EPISODE_DAYS:
+                del self._open[key]
+            else:
+                self._open[key] = (first, ordinary, last)
+        made = {}
+        for finding, cause in found:
+            first = self._open.get((station, cause), (finding, 0, day))[0]
+            self._open[station, cause] = (first, 0, day)
+            made[finding] = first
+        return made
