@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from plugcast.anomaly.explain import odder_shares, reasons
+from plugcast.anomaly.feedback import Feedback
 from plugcast.anomaly.rules import RULES_VERSION, Broken, check
 from plugcast.anomaly.stack import NAMES, PARTS, RELATIVE, Faulty, Rows, Stack, StackSpec, fit_stack
 from plugcast.anomaly.threshold import ALARMS_PER_STATION_WEEK, Threshold, calibrate
@@ -68,6 +69,8 @@ class Detector:
     version: str
     """Names the models' content: the same training gives the same version, and it is part of their findings' ids."""
     seed: int
+    feedback: Feedback = field(default_factory=Feedback)
+    """What people said of findings."""
     trained_until_at: datetime | None
     """The last training record; None where there was none."""
     session_counts: Mapping[str, int]
@@ -110,8 +113,7 @@ class Detector:
         enough = [kind for kind, count in counts.items() if count >= LEAST_SESSIONS]
         faulty = make_faults(sessions, user_inputs, history, seed) if make_faults is not None and enough else None
         models = {
-            kind: _fit_kind(ended, faulty, kind, alarms_per_station_week, seed, spec or StackSpec())
-            for kind in enough
+            kind: _fit_kind(ended, faulty, kind, alarms_per_station_week, seed, spec or StackSpec()) for kind in enough
         }
         return cls(
             models=MappingProxyType(models),
@@ -136,6 +138,10 @@ class Detector:
             for kind, model in self.models.items()
         }
         return replace(self, models=MappingProxyType(models), version=version_of(models))
+
+    def with_feedback(self, feedback: Feedback) -> Detector:
+        """The same detector, leaning on what people said; what was a fault or known work is no norm any more."""
+        return replace(self, feedback=feedback, history=self.history.without(feedback.unusable))
 
     def features(self, sessions: pl.DataFrame, user_inputs: pl.DataFrame) -> pl.DataFrame:
         """``SESSION_FEATURES`` of the sessions, from the trained history and one another."""
@@ -164,7 +170,7 @@ class Detector:
         The most severe comes first.
         """
         rank = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
-        told = [_rule_finding(row, b) for b in sorted(broken, key=lambda b: rank[b.severity])]
+        told = [self._settled(row, _rule_finding(row, b)) for b in sorted(broken, key=lambda b: rank[b.severity])]
         certain = any(finding.severity != Severity.INFO for finding in told)
         if row.current_type in self.models and p_value <= alpha and not certain:
             told.insert(0, self._model_finding(row, total, p_value, strong=p_value <= alpha * STRONG))
@@ -206,7 +212,8 @@ class Detector:
             parts = model.stack.evidence(matrix[places], [broken[place] for place in places])
             for name, part in parts.items():
                 evidence[name][places] = part
-            total[places] = model.stack.total(parts)
+            leaning = self.feedback.leaning(matrix[places], NAMES, model.stack.neighbours.scale)
+            total[places] = model.stack.total(parts, leaning)
             p_value[places] = model.threshold.p_values(total[places])
         return Judged(broken=broken, total=total, p_value=p_value, evidence=evidence)
 
@@ -220,6 +227,20 @@ class Detector:
         causes, shares = stack.faults.cause_shares(matrix, NAMES)
         parts = (stack.faults.names, stack.faults.contributions(matrix, NAMES)[0])
         return reasons(row, odder_shares(forest, parts), tuple(zip(causes, shares[0].tolist(), strict=True)))
+
+    def _settled(self, row: SessionFeatures, finding: Finding) -> Finding:
+        """Too much energy proves that something is wrong; whether the meter or the power, the classifier may know."""
+        model = self.models.get(row.current_type)
+        if finding.cause not in EITHER or not row.energy_kwh > 0 or model is None or model.stack.faults is None:
+            return finding
+        causes, shares = model.stack.faults.cause_shares(matrix_of([row]), NAMES)
+        known = {cause: share for cause, share in zip(causes, shares[0].tolist(), strict=True) if cause in EITHER}
+        if len(known) < len(EITHER):
+            return finding
+        first, second = sorted(known, key=lambda cause: -known[cause])
+        proof = msgspec.structs.replace(finding.reasons[0], cause=first)
+        other = msgspec.structs.replace(finding.reasons[0], text=OTHERWISE[second], contribution=0.0, cause=second)
+        return msgspec.structs.replace(finding, cause=first, reasons=(proof, other))
 
     def _model_finding(self, row: SessionFeatures, total: float, p_value: float, *, strong: bool) -> Finding:
         why, cause = self.explain(row)
@@ -237,6 +258,13 @@ class Detector:
 
 URGENT: Final = frozenset({Cause.STUCK_ON, Cause.OVER_RATING})
 """A live socket or too much current may hurt somebody."""
+
+
+EITHER: Final = frozenset({Cause.METER_FAULT, Cause.OVER_RATING})
+OTHERWISE: Final = {
+    Cause.METER_FAULT: "or the meter, or the clock of the end of charging, is wrong",
+    Cause.OVER_RATING: "or the station really gave more power than its rating",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -320,7 +348,14 @@ def _squashed(total: Floats) -> Floats:
 
 
 def _rule_finding(row: SessionFeatures, broken: Broken) -> Finding:
-    reason = Reason(feature=broken.feature, text=broken.text, contribution=1.0, value=broken.value, norm=broken.norm, cause=broken.cause)
+    reason = Reason(
+        feature=broken.feature,
+        text=broken.text,
+        contribution=1.0,
+        value=broken.value,
+        norm=broken.norm,
+        cause=broken.cause,
+    )
     return _finding(
         row,
         score=1.0,

@@ -100,7 +100,12 @@ MOST_CAUSES: Final = 2
 LEAST_CAUSE: Final = 0.02
 """A second cause that fits this little is not worth a sentence."""
 
-_QUANTITY: Final = {"charging_h": "charging time", "mean_kw": "power", "energy_kwh": "energy", "duration_h": "length of the stay"}
+_QUANTITY: Final = {
+    "charging_h": "charging time",
+    "mean_kw": "power",
+    "energy_kwh": "energy",
+    "duration_h": "length of the stay",
+}
 
 
 class _Said(NamedTuple):

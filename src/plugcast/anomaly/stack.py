@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
@@ -184,17 +184,25 @@ class Stack:
         rules = [max((self.rule_evidence.get(b.rule, self.unbroken) for b in found), default=0.0) for found in broken]
         return made | {"rules": np.array(rules, dtype=np.float64)}
 
-    def total(self, evidence: Mapping[str, Floats]) -> Floats:
-        """The weighed sum of squares; HIGHER is odder."""
-        return weigh(evidence, self.weights)
+    def total(self, evidence: Mapping[str, Floats], leaning: Floats | None = None) -> Floats:
+        """The weighed sum of squares; HIGHER is odder. See :func:`weigh`."""
+        return weigh(evidence, self.weights, leaning)
 
 
-def weigh(evidence: Mapping[str, Floats], weights: Sequence[float]) -> Floats:
-    """Weighed sum of squares over ``PARTS``, added in their order."""
+def weigh(evidence: Mapping[str, Floats], weights: Sequence[float], leaning: Floats | None = None) -> Floats:
+    """Weighed sum of squares over ``PARTS``, added in their order.
+
+    Args:
+        evidence: By part.
+        weights: Of ``PARTS``.
+        leaning: Factors from feedback, for what was learnt; rules are physics, and no opinion changes them.
+    """
     total = np.zeros(len(evidence["rules"]))
     for name, weight in zip(PARTS, weights, strict=True):
-        if name in evidence:
-            total += weight * evidence[name] * evidence[name]
+        if name not in evidence:
+            continue
+        part = weight * evidence[name] * evidence[name]
+        total += part if leaning is None or name == "rules" else part * leaning
     return total
 
 
@@ -209,11 +217,11 @@ def fit_stack(ordinary: Rows, faulty: Faulty | None, *, seed: int, spec: StackSp
     """
     early = round(len(ordinary) * (1 - HELD_OUT_SHARE))
     later = ordinary.part(early, len(ordinary))
-    first = _fit(ordinary.part(0, early), faulty, seed, spec)
+    first = _fit(ordinary.part(0, early), faulty, seed, spec, heads=False)
     held_out = {name: np.sort(part.score(later.matrix, NAMES)) for name, part in first.items()}
     counts = Counter(b.rule for found in later.broken for b in found)
     most = math.log10(len(later) + 1.0)
-    final = _fit(ordinary, faulty, seed, spec)
+    final = _fit(ordinary, faulty, seed, spec, heads=True)
     stack = Stack(
         forest=final["forest"],  # type: ignore[arg-type]
         extended=final["extended"],  # type: ignore[arg-type]
@@ -229,32 +237,93 @@ def fit_stack(ordinary: Rows, faulty: Faulty | None, *, seed: int, spec: StackSp
     return stack, stack.total(scores | {"rules": np.array(rules, dtype=np.float64)})
 
 
-def _fit(rows: Rows, faulty: Faulty | None, seed: int, spec: StackSpec) -> dict[str, Scorer]:
+def refit_faults(stack: Stack, ordinary: Rows, faulty: Faulty, *, seed: int, spec: StackSpec) -> Stack:
+    """The stack with a classifier of other faults, calibrated as before; it does not name causes."""
+    early = round(len(ordinary) * (1 - HELD_OUT_SHARE))
+    first = _classifier(_newest(ordinary.part(0, early), spec), faulty, seed, spec, heads=False)
+    final = _classifier(_newest(ordinary, spec), faulty, seed, spec, heads=False)
+    held_out = dict(stack.held_out)
+    if first is not None:
+        held_out["faults"] = np.sort(first.score(ordinary.matrix[early:], NAMES))
+    return replace(stack, faults=final, held_out=held_out)
+
+
+def _newest(rows: Rows, spec: StackSpec) -> Rows:
+    return rows.part(round(len(rows) * (1 - spec.newest_share)), len(rows))
+
+
+def _classifier(
+    newest: Rows, faulty: Faulty | None, seed: int, spec: StackSpec, *, heads: bool
+) -> FaultClassifier | None:
+    known = faulty.between(int(newest.at_us[0]), int(newest.at_us[-1])) if faulty is not None else None
+    if known is None or not known.causes:
+        return None
+    wanted = [NAMES.index(name) for name in SUPERVISED]
+    return fit_faults(
+        newest.matrix[:, wanted],
+        known.rows.matrix[:, wanted],
+        known.causes if heads else (),
+        SUPERVISED,
+        seed=seed,
+        rounds=spec.rounds,
+        leaves=spec.leaves,
+    )
+
+
+def _fit(rows: Rows, faulty: Faulty | None, seed: int, spec: StackSpec, *, heads: bool) -> dict[str, Scorer]:
     """The detectors, on the newest share of the rows."""
-    newest = rows.part(round(len(rows) * (1 - spec.newest_share)), len(rows))
+    newest = _newest(rows, spec)
     columns = [NAMES.index(name) for name in RELATIVE]
     relative = newest.matrix[:, columns]
     made: dict[str, Scorer] = {
-        "forest": fit_forest(
-            relative, RELATIVE, seed=seed, trees=spec.forest_trees, subsample=spec.forest_subsample
-        ),
+        "forest": fit_forest(relative, RELATIVE, seed=seed, trees=spec.forest_trees, subsample=spec.forest_subsample),
         "extended": fit_extended_forest(
             relative, RELATIVE, seed=seed, terms=spec.extended_terms, trees=spec.extended_trees
         ),
-        "neighbours": fit_neighbours(
-            relative, RELATIVE, seed=seed, references=spec.references, k=spec.neighbours
-        ),
+        "neighbours": fit_neighbours(relative, RELATIVE, seed=seed, references=spec.references, k=spec.neighbours),
     }
-    known = faulty.between(int(newest.at_us[0]), int(newest.at_us[-1])) if faulty is not None else None
-    if known is not None and known.causes:
-        wanted = [NAMES.index(name) for name in SUPERVISED]
-        made["faults"] = fit_faults(
-            newest.matrix[:, wanted],
-            known.rows.matrix[:, wanted],
-            known.causes,
-            SUPERVISED,
-            seed=seed,
-            rounds=spec.rounds,
-            leaves=spec.leaves,
-        )
+    faults = _classifier(newest, faulty, seed, spec, heads=heads)
+    if faults is not None:
+        made["faults"] = faults
     return made
+
+
+FEW_REFERENCES: Final = 256
+"""Where odd rows may be many, few references seldom hold two of them side by side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Unsupervised:
+    """The three detectors that need no faults, on any table of numbers."""
+
+    names: tuple[str, ...]
+    scorers: Mapping[str, Scorer]
+    tails: Mapping[str, Tail]
+
+    def score(self, matrix: Floats, names: Sequence[str]) -> Floats:
+        """Mean evidence of the parts; HIGHER is odder."""
+        total = np.zeros(len(matrix))
+        for name, part in self.scorers.items():
+            evidence = self.tails[name].evidence(part.score(matrix, names))
+            total += evidence
+        return total / len(self.scorers)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """All that decides its scores, but for names."""
+        return {
+            f"{part}.{name}": array
+            for part, scorer in self.scorers.items()
+            for name, array in scorer.to_arrays().items()
+        } | {f"{part}-held-out": tail.held_out for part, tail in self.tails.items()}
+
+
+def fit_unsupervised(matrix: Floats, names: Sequence[str], *, seed: int, spec: StackSpec | None = None) -> Unsupervised:
+    """Fit on (rows, columns) of any kind, odd ones among them; ranked among themselves, not held out."""
+    size = spec or StackSpec()
+    scorers: dict[str, Scorer] = {
+        "forest": fit_forest(matrix, names, seed=seed, trees=size.forest_trees, subsample=size.forest_subsample),
+        "extended": fit_extended_forest(matrix, names, seed=seed, terms=size.extended_terms, trees=size.extended_trees),
+        "neighbours": fit_neighbours(matrix, names, seed=seed, references=FEW_REFERENCES, k=size.neighbours),
+    }
+    tails = {name: Tail(held_out=np.sort(part.score(matrix, names))) for name, part in scorers.items()}
+    return Unsupervised(names=tuple(sorted(names)), scorers=scorers, tails=tails)

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from plugcast.anomaly.budget import Episodes, RollingBudget
+from plugcast.anomaly.collective import site_events
 from plugcast.domain.finding import Finding, Severity
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Watch:
             found: list[Finding] = []
             for key, members in sorted(kinds.items()):
                 found += self._day_of(key, day, members, scored.broken, scored.total)
+            found += site_events([row for row, _ in today], scored.p_value[[place for _, place in today]])
             made += sorted(found, key=lambda finding: (finding.observed_at, finding.session_id))
         return tuple(made)
 

@@ -239,10 +239,15 @@ class SessionHistory:
 
     def copy(self) -> SessionHistory:
         """An independent history with the same records."""
+        return self.without(frozenset())
+
+    def without(self, session_ids: frozenset[str]) -> SessionHistory:
+        """An independent history that never heard of some sessions."""
         twin = SessionHistory(time_zone=self.time_zone, cut=self.cut, stations=self.stations)
         for name, site in self._sites.items():
             for record in site.records:
-                twin._site(name).observe(record)
+                if record.session_id not in session_ids:
+                    twin._site(name).observe(record)
         return twin
 
     def _site(self, site_id: str) -> SiteNorms:

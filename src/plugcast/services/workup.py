@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import polars as pl
 
-from plugcast.anomaly.detector import Detector
 from plugcast.domain.units import SLOT_MIN
 from plugcast.features.online import micros
 from plugcast.services import live
+from plugcast.services.detection import train_detector, watch
 from plugcast.services.occupancy import SiteOutlook, look_ahead
 from plugcast.services.period import Period, choose
 from plugcast.services.recording import Recording, Visit
@@ -128,14 +128,15 @@ def _watch(sessions: pl.DataFrame, user_inputs: pl.DataFrame, period: Period, pl
     """Findings of the replay by a detector that saw only what was known before it."""
     before = sessions.filter(pl.col("available_at") < period.cut_at).sort("available_at").tail(MOST_HISTORY)
     later = sessions.filter((pl.col("available_at") >= period.cut_at) & pl.col("departure_at").is_not_null())
-    detector = Detector.fit(
+    detector = train_detector(
         before,
         user_inputs.join(before.select("session_id"), on="session_id", how="semi"),
         time_zone=place.time_zone,
         alarms_per_station_week=place.alarms_per_station_week,
     )
     inputs = user_inputs.join(later.select("session_id"), on="session_id", how="semi")
-    return tuple(sorted(detector.detect(later, inputs), key=lambda finding: finding.observed_at))
+    findings, _ = watch(detector, detector.features(later, inputs), time_zone=place.time_zone)
+    return tuple(sorted(findings, key=lambda finding: finding.observed_at))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -162,4 +162,3 @@ def _put(
         sessions=pl.concat([kept, faulty]).sort("arrival_at", "session_id"),
         labels=pl.DataFrame(labels, schema=LABELS).sort("session_id"),
     )
-

@@ -50,9 +50,7 @@ class Scene:
         for session in sessions:
             stations[session.station_id].append(session)
         rating = {name: _rating(own) for name, own in stations.items()}
-        return cls(
-            sessions=sessions, rating_kw=rating, by_station={name: tuple(own) for name, own in stations.items()}
-        )
+        return cls(sessions=sessions, rating_kw=rating, by_station={name: tuple(own) for name, own in stations.items()})
 
     def before(self, session: Session) -> Session | None:
         """The station's last completed session before this one."""

@@ -1,0 +1,195 @@
+"""Public labelled sets, feedback, and speed."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from benches.anomaly_reference import per_message, reference_forest, reference_matrix
+from benches.anomaly_trials import ZONE, Trial, figures
+from benches.registry import Bar
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from plugcast.anomaly.detector import matrix_of
+from plugcast.anomaly.feedback import Entry, Feedback, Verdict
+from plugcast.anomaly.rules import check
+from plugcast.anomaly.stack import NAMES, RELATIVE, fit_unsupervised
+from plugcast.features.sessions import SessionHistory, rows_of, session_features
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+MOST_ROWS = 12_000
+LABELS = 40
+SAID_AT = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def adbench_cases(folder: Path) -> tuple[list[dict[str, Any]], list[Bar]]:
+    """The three detectors that need no faults, fused, beside scikit-learn's isolation forest, both with defaults."""
+    cases = []
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path) as archive:
+            rows, odd = archive["X"].astype(np.float64), archive["y"]
+        kept = np.random.default_rng(0).permutation(len(rows))[:MOST_ROWS]
+        rows, odd = rows[kept], odd[kept]
+        names = [f"f{place:03d}" for place in range(rows.shape[1])]
+        found: dict[str, list[tuple[float, float]]] = {"stack": [], "sklearn": []}
+        for seed in range(3):
+            ours = fit_unsupervised(rows, names, seed=seed).score(rows, names)
+            theirs = -IsolationForest(random_state=seed).fit(rows).score_samples(rows)
+            for name, score in (("stack", ours), ("sklearn", theirs)):
+                found[name].append((float(roc_auc_score(odd, score)), float(average_precision_score(odd, score))))
+        case: dict[str, Any] = {"case": "ADBench", "set": path.stem, "rows": len(rows)}
+        for name, own in found.items():
+            case |= {
+                f"{name}_auroc": statistics.median(o[0] for o in own),
+                f"{name}_ap": statistics.median(o[1] for o in own),
+            }
+        cases.append(case)
+    bars = []
+    for figure in ("auroc", "ap"):
+        ours, theirs = (statistics.fmean(case[f"{who}_{figure}"] for case in cases) for who in ("stack", "sklearn"))
+        bars.append(
+            Bar(name=f"ADBench, mean {figure}: stack beside sklearn", value=ours, limit=theirs, sense="at_least")
+        )
+    return cases, bars
+
+
+def feedback_cases(trials: list[Trial], data: Path) -> tuple[list[dict[str, Any]], list[Bar]]:
+    """The 40 highest of the first half are looked into and labelled; the second half is ranked with that known."""
+    del data
+    cases, gains, kept = [], [], []
+    for trial in trials:
+        features = trial.test_features.with_columns(place=np.arange(trial.test_features.height)).sort("observed_at")
+        order = features["place"].to_numpy()
+        first, later = order[: len(order) // 2], order[len(order) // 2 :]
+        shown = first[np.argsort(-trial.score[first])][:LABELS]
+        told = _told(trial, shown, trial.faulty[shown])
+        before = figures(trial.faulty[later], trial.score[later])
+        after = figures(trial.faulty[later], _rescored(trial, told)[later])
+        hostile = _told(trial, np.flatnonzero(trial.faulty), np.zeros(int(trial.faulty.sum()), dtype=bool))
+        broken = [any(b.severity != "info" for b in check(row)) for row in rows_of(trial.test_features)]
+        silenced = _silenced(trial, hostile)
+        kept.append(silenced)
+        gains.append(after["ap_at_5pct"] - before["ap_at_5pct"])
+        cases.append(
+            {
+                "case": f"{LABELS} labels, next period",
+                "site": trial.site,
+                "ap_before": before["ap_at_5pct"],
+                "ap_after": after["ap_at_5pct"],
+                "auroc_before": before["auroc"],
+                "auroc_after": after["auroc"],
+                "labelled_true": int(trial.faulty[shown].sum()),
+                "sessions_that_break_a_rule": sum(broken),
+            }
+        )
+    return cases, [
+        Bar(
+            name="feedback: AP gained on the next period, mean",
+            value=statistics.fmean(gains),
+            limit=0.0,
+            sense="at_least",
+        ),
+        Bar(name="rule findings silenced by a hostile labeller", value=max(kept), limit=0.0, sense="at_most"),
+    ]
+
+
+def _told(trial: Trial, places: NDArray[np.int64], true: NDArray[np.bool_]) -> Feedback:
+    rows = rows_of(trial.test_features[places])
+    entries = tuple(
+        Entry(
+            finding_id=row.session_id,
+            session_id=row.session_id,
+            verdict=Verdict.TRUE if is_true else Verdict.FALSE_ALARM,
+            said_by="bench",
+            said_at=SAID_AT,
+            values={name: getattr(row, name) for name in RELATIVE},
+        )
+        for row, is_true in zip(rows, true.tolist(), strict=True)
+    )
+    return Feedback(entries=entries)
+
+
+def _rescored(trial: Trial, told: Feedback) -> NDArray[np.float64]:
+    stack = trial.detector.models["ac"].stack
+    matrix = matrix_of(rows_of(trial.test_features))
+    return stack.total(trial.evidence, told.leaning(matrix, NAMES, stack.neighbours.scale))
+
+
+def _silenced(trial: Trial, hostile: Feedback) -> float:
+    """Findings of rules that are gone once everything was called a false alarm."""
+    talked = trial.detector.with_feedback(hostile)
+    rules = [
+        {finding.finding_id for finding in each.judge_frame(trial.test_features) if finding.by.startswith("rule:")}
+        for each in (trial.detector, talked)
+    ]
+    return float(len(rules[0] - rules[1]))
+
+
+def speed_cases(trials: list[Trial], data: Path) -> tuple[list[dict[str, Any]], list[Bar]]:
+    """CPU time a session: features and score; reasons; beside one prediction a message, and sklearn with ablation."""
+    del data
+    trial = trials[0]
+    sessions, inputs = trial.train.tail(10_000), trial.inputs
+    own = (
+        _cpu_s(lambda: trial.detector.score(session_features(sessions, inputs, history=SessionHistory(time_zone=ZONE))))
+        / sessions.height
+    )
+    rows = rows_of(trial.test_features)[:200]
+    reasons = _cpu_s(lambda: [trial.detector.explain(row) for row in rows]) / len(rows)
+    usual = reference_matrix(trial.train_features)
+    forest = reference_forest(usual, 0)
+    message = _cpu_s(lambda: per_message(forest, usual[:30])) / 30
+    columns = [NAMES.index(name) for name in RELATIVE]
+    matrix = np.nan_to_num(matrix_of(rows_of(trial.train_features.tail(4000)))[:, columns], posinf=0.0, neginf=0.0)
+    sklearn = IsolationForest(n_estimators=200, random_state=0).fit(matrix)
+    ablation = _cpu_s(lambda: _ablated(sklearn, matrix)) / len(matrix)
+    ours = trial.detector.models["ac"].stack.forest
+    path = _cpu_s(lambda: (ours.score(matrix, RELATIVE), ours.contributions(matrix, RELATIVE))) / len(matrix)
+    case = {
+        "case": "speed, CPU ms a session",
+        "features_and_stack": own * 1e3,
+        "reference_per_message": message * 1e3,
+        "one_finding_with_reasons": reasons * 1e3,
+        "forest_score_and_paths": path * 1e3,
+        "sklearn_forest_and_ablation": ablation * 1e3,
+    }
+    return [case], [
+        Bar(
+            name="100,000 sessions with features, times faster than per message",
+            value=message / own,
+            limit=20,
+            sense="at_least",
+        ),
+        Bar(
+            name="scores with explanations, times faster than sklearn with ablation",
+            value=ablation / path,
+            limit=3,
+            sense="at_least",
+        ),
+        Bar(name="one finding with its reasons, CPU ms", value=reasons * 1e3, limit=1.0, sense="at_most"),
+    ]
+
+
+def _ablated(model: Any, matrix: NDArray[np.float64]) -> None:
+    """What each feature adds: scores with one feature after another at its median."""
+    model.score_samples(matrix)
+    median = np.median(matrix, axis=0)
+    for place, value in enumerate(median):
+        changed = matrix.copy()
+        changed[:, place] = value
+        model.score_samples(changed)
+
+
+def _cpu_s(work: Any) -> float:
+    work()
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
