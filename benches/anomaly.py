@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 from benches.anomaly_budget import budget_cases
 from benches.anomaly_more import adbench_cases, feedback_cases, speed_cases
@@ -23,6 +22,7 @@ from benches.registry import Bar, BenchSpec, Outcome, note
 from plugcast.anomaly.stack import PARTS
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 SPLIT, END = datetime(2019, 9, 1, tzinfo=UTC), datetime(2020, 3, 1, tzinfo=UTC)
@@ -92,17 +92,16 @@ def _reference(trial: Trial) -> dict[str, dict[str, float]]:
 
 
 def _labelled(trials: list[Trial]) -> list[dict[str, Any]]:
-    cases = []
+    cases: list[dict[str, Any]] = []
     for site in sorted({trial.site for trial in trials}):
         rows: dict[str, list[dict[str, float]]] = {}
         for trial in (each for each in trials if each.site == site):
             found = {"stack": figures(trial.faulty, trial.score)}
             for part in PARTS:
                 found[part] = figures(trial.faulty, trial.evidence[part])
-            for name, own in (found | _reference(trial)).items():
-                rows.setdefault(name, []).append(own)
-        for name, own in rows.items():
-            cases.append({"case": "all faults", "site": site, "detector": name} | _median(own))
+            for name, one in (found | _reference(trial)).items():
+                rows.setdefault(name, []).append(one)
+        cases += [{"case": "all faults", "site": site, "detector": name} | _median(each) for name, each in rows.items()]
         by_type = [trial.by_type(trial.score) for trial in trials if trial.site == site]
         cases.append({"case": "AUROC by fault type", "site": site, "detector": "stack"} | _median(by_type))
     return cases
@@ -128,10 +127,14 @@ def _labelled_bars(trials: list[Trial]) -> list[Bar]:
 
 
 def _left_out(trials: list[Trial]) -> tuple[list[dict[str, Any]], list[Bar]]:
-    cases, means, worst = [], [], []
+    cases: list[dict[str, Any]] = []
+    means: list[float] = []
+    worst: list[float] = []
     for site in sorted({trial.site for trial in trials}):
         found = _median([left_out(trial) for trial in trials if trial.site == site and trial.seed in LEFT_OUT_SEEDS])
-        cases.append({"case": "AUROC of types left out of training", "site": site, "seeds": len(LEFT_OUT_SEEDS)} | found)
+        cases.append(
+            {"case": "AUROC of types left out of training", "site": site, "seeds": len(LEFT_OUT_SEEDS)} | found
+        )
         means += list(found.values())
         worst.append(min(found.values()))
     return cases, [
@@ -145,9 +148,7 @@ def _causes(trials: list[Trial]) -> tuple[list[dict[str, Any]], list[Bar]]:
     whole = _median(found)
     return [{"case": "cause of true alarms"} | whole], [
         Bar(name="true alarms: injected cause first", value=whole["first"], limit=0.90, sense="at_least"),
-        Bar(
-            name="true alarms: injected cause in the first two", value=whole["first_two"], limit=0.97, sense="at_least"
-        ),
+        Bar(name="true alarms: injected cause in first two", value=whole["first_two"], limit=0.97, sense="at_least"),
     ]
 
 
@@ -161,7 +162,7 @@ def _with_dc(data: Path) -> tuple[list[dict[str, Any]], list[Bar]]:
     mixed, own = figures(both.faulty, both.score), figures(alone.faulty, alone.score)
     train = reference_matrix(both.train_features)
     usual = -reference_forest(train, 0).score_samples(reference_matrix(both.test_features, train))
-    cases = [
+    cases: list[dict[str, Any]] = [
         {"case": "with a DC charger", "detector": "stack"} | mixed,
         {"case": "with a DC charger, its own sessions", "detector": "stack", "sessions": int(dc.sum())}
         | figures(both.faulty[dc], both.score[dc]),

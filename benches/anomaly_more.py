@@ -21,6 +21,7 @@ from plugcast.anomaly.stack import NAMES, RELATIVE, fit_unsupervised
 from plugcast.features.sessions import SessionHistory, rows_of, session_features
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -41,9 +42,9 @@ def adbench_cases(folder: Path) -> tuple[list[dict[str, Any]], list[Bar]]:
         names = [f"f{place:03d}" for place in range(rows.shape[1])]
         found: dict[str, list[tuple[float, float]]] = {"stack": [], "sklearn": []}
         for seed in range(3):
-            ours = fit_unsupervised(rows, names, seed=seed).score(rows, names)
-            theirs = -IsolationForest(random_state=seed).fit(rows).score_samples(rows)
-            for name, score in (("stack", ours), ("sklearn", theirs)):
+            fused = fit_unsupervised(rows, names, seed=seed).score(rows, names)
+            plain = -IsolationForest(random_state=seed).fit(rows).score_samples(rows)
+            for name, score in (("stack", fused), ("sklearn", plain)):
                 found[name].append((float(roc_auc_score(odd, score)), float(average_precision_score(odd, score))))
         case: dict[str, Any] = {"case": "ADBench", "set": path.stem, "rows": len(rows)}
         for name, own in found.items():
@@ -178,7 +179,7 @@ def speed_cases(trials: list[Trial], data: Path) -> tuple[list[dict[str, Any]], 
     ]
 
 
-def _ablated(model: Any, matrix: NDArray[np.float64]) -> None:
+def _ablated(model: IsolationForest, matrix: NDArray[np.float64]) -> None:
     """What each feature adds: scores with one feature after another at its median."""
     model.score_samples(matrix)
     median = np.median(matrix, axis=0)
@@ -188,7 +189,7 @@ def _ablated(model: Any, matrix: NDArray[np.float64]) -> None:
         model.score_samples(changed)
 
 
-def _cpu_s(work: Any) -> float:
+def _cpu_s(work: Callable[[], object]) -> float:
     work()
     begun = time.process_time()
     work()

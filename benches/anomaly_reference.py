@@ -33,7 +33,7 @@ def reference_matrix(features: pl.DataFrame, like: Floats | None = None) -> Floa
     return np.where(np.isfinite(rows), rows, median)
 
 
-def reference_forest(train: Floats, seed: int) -> Any:
+def reference_forest(train: Floats, seed: int) -> IsolationForest:
     """500 trees with bootstrap."""
     return IsolationForest(n_estimators=500, bootstrap=True, random_state=seed).fit(train)
 
@@ -50,7 +50,7 @@ def reference_extended(train: Floats, test: Floats, seed: int) -> Floats:
     return scores
 
 
-def _walk(
+def _walk(  # noqa: PLR0917 - one recursion, called often
     rows: Floats, test: Floats, here: NDArray[Any], depth: Floats, level: int, limit: int, rng: np.random.Generator
 ) -> None:
     if level >= limit or len(rows) <= 1 or not len(here):
@@ -64,7 +64,7 @@ def _walk(
     _walk(rows[~left], test, here[~goes], depth, level + 1, limit, rng)
 
 
-def per_message(model: Any, rows: Floats) -> None:
+def per_message(model: IsolationForest, rows: Floats) -> None:
     """A prediction for each message, as the method serves; it also makes a data frame of each, which is left out."""
     for row in rows:
         model.predict(row[None])

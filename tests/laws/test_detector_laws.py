@@ -100,7 +100,7 @@ def test_order_of_features_in_training_does_not_matter(names: list[str]) -> None
 
 
 def test_vanished_and_new_columns_of_a_matrix_are_survived() -> None:
-    forest = DETECTOR.models["ac"].forest
+    forest = DETECTOR.models["ac"].stack.forest
     rows = FEATURES.select(MODEL_FEATURES[:-1]).to_numpy()
     missing = FEATURES.with_columns(pl.lit(np.nan).alias(MODEL_FEATURES[-1])).select(MODEL_FEATURES).to_numpy()
     np.testing.assert_array_equal(

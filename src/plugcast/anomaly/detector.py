@@ -8,7 +8,6 @@ and leaves the detector as it was.
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import MappingProxyType
@@ -113,7 +112,15 @@ class Detector:
         enough = [kind for kind, count in counts.items() if count >= LEAST_SESSIONS]
         faulty = make_faults(sessions, user_inputs, history, seed) if make_faults is not None and enough else None
         models = {
-            kind: _fit_kind(ended, faulty, kind, alarms_per_station_week, seed, spec or StackSpec()) for kind in enough
+            kind: _fit_kind(
+                ended,
+                faulty,
+                kind,
+                alarms_per_station_week=alarms_per_station_week,
+                seed=seed,
+                spec=spec or StackSpec(),
+            )
+            for kind in enough
         }
         return cls(
             models=MappingProxyType(models),
@@ -177,7 +184,7 @@ class Detector:
         return tuple(told)
 
     def score(self, features: pl.DataFrame) -> pl.DataFrame:
-        """Every session's rank, for evaluation: session_id, model_score, p_value, rules, score, and each part's evidence.
+        """Every session's rank, for evaluation: session_id, model_score, p_value, rules, score, each part's evidence.
 
         HIGHER is odder. ``score`` is in [0, 1) and holds all evidence, that of rules included; it is NaN for running
         sessions and where no current type has a model. A current type without a model of its own is ranked by the
@@ -297,6 +304,7 @@ def _fit_kind(
     ended: pl.DataFrame,
     faulty: pl.DataFrame | None,
     kind: str,
+    *,
     alarms_per_station_week: float,
     seed: int,
     spec: StackSpec,

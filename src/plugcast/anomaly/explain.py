@@ -291,6 +291,8 @@ def _charging(row: SessionFeatures) -> _Said:
 
 
 def _rating(row: SessionFeatures) -> _Said:
+    if not (math.isfinite(row.mean_kw) and math.isfinite(row.rating_kw)):
+        return _Said("the power, or the station's rating, is not known", row.mean_kw, row.rating_kw, Cause.OVER_RATING)
     text = f"took {row.mean_kw:.1f} kW; the station's rating is {row.rating_kw:.1f} kW"
     return _Said(text, row.mean_kw, row.rating_kw, Cause.OVER_RATING)
 
@@ -305,19 +307,19 @@ def _times(row: SessionFeatures) -> _Said:
 
 
 def _bounces(row: SessionFeatures) -> _Said:
-    count = row.station_recent_short
+    count = row.station_recent_short if math.isfinite(row.station_recent_short) else 0.0
     text = f"{count:.0f} other visits under 10 min at this station within the hour"
     return _Said(text, count, 0.0, Cause.GHOST_SESSION if count else Cause.UNUSUAL_USE)
 
 
 def _repeats(row: SessionFeatures) -> _Said:
-    count = row.station_repeats
+    count = row.station_repeats if math.isfinite(row.station_repeats) else 0.0
     text = f"{count:.0f} earlier records of this station with the same energy and stay"
     return _Said(text, count, 0.0, Cause.REPLAY if count else Cause.UNUSUAL_USE)
 
 
 def _driver(row: SessionFeatures) -> _Said:
-    count = row.user_visits
+    count = row.user_visits if math.isfinite(row.user_visits) else 0.0
     text = f"this driver has {count:.0f} earlier visits" if count else "a driver without a past here"
     return _Said(text, count, math.nan, Cause.UNUSUAL_USE)
 

@@ -264,7 +264,7 @@ def never_done(row: SessionFeatures) -> Broken | None:
 
 def replay(row: SessionFeatures) -> Broken | None:
     """The station's record repeats an earlier one to the second and the watt-hour."""
-    if not (row.station_repeats >= 1 and row.energy_kwh > NO_ENERGY_KWH):
+    if not (row.station_repeats >= 1 and row.energy_kwh > NO_ENERGY_KWH and row.duration_h > 0):
         return None
     return Broken(
         rule="replay",

@@ -3,57 +3,52 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 import typer
+from typer.core import TyperGroup
 
 from plugcast.cli.inputs import ConfigOption, JsonOption, TimeZoneOption, settings_for
 from plugcast.cli.output import EXIT_FINDINGS, emit_json, err, out
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from plugcast.anomaly.detector import Detector
-    from plugcast.config import Settings
-    from plugcast.domain.finding import Finding
-    from plugcast.ports import ArtifactStore, SessionsRead
-
-TRAIN_SHARE: Final = 0.7
-"""Without --train, --since or a saved model, the earlier 70 % of the sessions train and the rest is reported on."""
+    from plugcast.services.detect_run import DetectReport
 
 SHOWN_REASONS: Final = 2
+FileArgument = Annotated[Path, typer.Argument(help="Sessions: ACN-Data JSON or CSV, or a table of sessions.")]
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of a detector: used if there is one, else trained and kept there.", show_default=False),
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="The same seed and data find the same.")]
+
+
+class _Group(TyperGroup):
+    """``detect FILE`` is ``detect sessions FILE``: the file comes first, whatever else there is."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer hides its click
+        if args and args[0] not in self.commands and args[0] not in {"--help", "-h"}:
+            args = ["sessions", *args]
+        return super().parse_args(ctx, args)
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("detect")(detect)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Report:
-    """What was looked at and what was found."""
-
-    detector: Detector
-    findings: tuple[Finding, ...]
-    sessions: int
-    rejected: int
-    from_at: datetime | None
-    station_weeks: float
-    budget: float
-    training: str
-
-    def rate(self, by: str) -> float:
-        """Findings of rules or of the model, per station and week."""
-        count = sum(finding.by.startswith(by) for finding in self.findings)
-        return count / self.station_weeks if self.station_weeks else 0.0
+    group = typer.Typer(
+        name="detect", cls=_Group, no_args_is_help=True, help="Find odd sessions and say why: plugcast detect FILE."
+    )
+    group.command("sessions")(detect)
+    group.command("explain")(explain)
+    group.command("tell")(tell)
+    group.command("tune")(tune)
+    app.add_typer(group, name="detect")
 
 
 def detect(
-    file: Annotated[Path, typer.Argument(help="Sessions: ACN-Data JSON or CSV, or a table of sessions.")],
+    file: FileArgument,
     *,
     train: Annotated[
         Path | None, typer.Option(help="Learn from this file. [default: the earlier 70 % of FILE]", show_default=False)
@@ -64,12 +59,10 @@ def detect(
     budget: Annotated[
         float | None, typer.Option(help="Findings of the model per station and week. [default: 0.1, or the settings']")
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Folder of a detector: used if there is one, else trained and kept there.")
-    ] = None,
+    model: ModelOption = None,
     target: Annotated[Path | None, typer.Option("--out", help="Also write the report as JSON to this file.")] = None,
     top: Annotated[int, typer.Option(min=0, help="Findings to print; --json and --out have all.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed and data find the same.")] = 0,
+    seed: SeedOption = 0,
     time_zone: TimeZoneOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -79,118 +72,107 @@ def detect(
         raise typer.BadParameter(f"wanted a number above 0 and at most 100, found {budget}.", param_hint="--budget")
     settings = settings_for(config, time_zone)
     from_at = _instant(since, settings.site.time_zone) if since else None
-    report = _run(_Wish(file=file, train=train, from_at=from_at, budget=budget, model=model, seed=seed), settings)
+    from plugcast.services import detect_run
+
+    wish = detect_run.Wish(file=file, train=train, from_at=from_at, budget=budget, model=model, seed=seed)
+    report = detect_run.detect(wish, settings, now=datetime.now(UTC), say=_note)
     if target is not None:
         _write(report, target)
     if as_json:
-        emit_json(_document(report))
+        emit_json(detect_run.document(report))
     else:
         _show(report, top, ZoneInfo(settings.site.time_zone))
     if report.findings:
         raise typer.Exit(EXIT_FINDINGS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wish:
-    """What was asked for."""
+def explain(
+    finding: Annotated[str, typer.Argument(help="Id of a finding, its first letters, or the id of its session.")],
+    file: FileArgument,
+    *,
+    model: ModelOption = None,
+    seed: SeedOption = 0,
+    time_zone: TimeZoneOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say all that speaks for one finding: its reasons, and each detector's evidence."""
+    from plugcast.services import detect_run
 
-    file: Path
-    train: Path | None
-    from_at: datetime | None
-    budget: float | None
-    model: Path | None
-    seed: int
+    settings = settings_for(config, time_zone)
+    wish = detect_run.Wish(file=file, model=model, seed=seed)
+    report = detect_run.detect(wish, settings, now=datetime.now(UTC), say=_note)
+    told = detect_run.explanation(report, finding)
+    if as_json:
+        emit_json(told)
+        return
+    out().print(f"{told['cause']}, {told['severity']}, by {told['by']}, session {told['session_id']}", highlight=False)
+    for reason in told["reasons"]:
+        out().print(f"  {reason['text']}", highlight=False, markup=False)
+    out().print("Evidence (2 = one in a hundred):", highlight=False)
+    for name, value in told["evidence"].items():
+        out().print(f"  {name:12} {value:5.2f}", highlight=False)
+    out().print("Shapley values of the evidence, against a median session:", highlight=False)
+    for name, value in told["shapley"][:10]:
+        out().print(f"  {name:24} {value:+6.2f}", highlight=False)
 
 
-def _run(wish: _Wish, settings: Settings) -> _Report:
-    import polars as pl
-
+def tell(
+    finding: Annotated[str, typer.Argument(help="Id of a finding, or of its session.")],
+    verdict: Annotated[Literal["true", "false_alarm", "known_work"], typer.Argument(help="What it was.")],
+    file: FileArgument,
+    *,
+    model: Annotated[Path, typer.Option(help="Folder of the detector, where the verdict is kept too.")],
+    by: Annotated[str, typer.Option(help="Who says so.")],
+    note: Annotated[str, typer.Option(help="A line for the audit trail.")] = "",
+    time_zone: TimeZoneOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Tell the detector what a finding was; it ranks sessions like it accordingly from then on."""
     from plugcast.adapters.files import LocalArtifacts
-    from plugcast.anomaly.detector import station_weeks
-    from plugcast.anomaly.model_file import has_detector, load_detector
+    from plugcast.anomaly.feedback import Verdict
+    from plugcast.services import detect_run
 
-    read = _read(wish.file, settings)
-    known_at = pl.coalesce("available_at", "departure_at", "arrival_at")
-    store = LocalArtifacts(wish.model) if wish.model is not None else None
-    if store is not None and wish.train is None and has_detector(store):
-        detector = load_detector(store) if wish.budget is None else load_detector(store).with_budget(wish.budget)
-        training = f"the detector in {wish.model}"
-        from_at = wish.from_at or _after(detector, read.sessions.select(known_at).to_series())
-    else:
-        from_at = wish.from_at
-        if wish.train is None and from_at is None:
-            from_at = _split(read.sessions.select(known_at).to_series())
-        learned = read if wish.train is None else _read(wish.train, settings)
-        detector, training = _trained(wish, learned, from_at, settings, store)
-    kept = read.sessions if from_at is None else read.sessions.filter(known_at >= from_at)
-    features = detector.features(read.sessions, read.user_inputs)
-    features = features.filter(pl.col("session_id").is_in(kept["session_id"].implode()))
-    budgets = [kind.threshold.alarms_per_station_week for kind in detector.models.values()]
-    return _Report(
-        detector=detector,
-        findings=detector.judge_frame(features),
-        sessions=features.height,
-        rejected=len(read.rejected),
-        from_at=from_at,
-        station_weeks=station_weeks(features),
-        budget=budgets[0] if budgets else (wish.budget or settings.detect.alarms_per_station_week),
-        training=training,
+    settings = settings_for(config, time_zone)
+    now = datetime.now(UTC)
+    report = detect_run.detect(detect_run.Wish(file=file, model=model), settings, now=now, say=_note)
+    entry = detect_run.tell(
+        LocalArtifacts(model), report, finding, Verdict(verdict), said_by=by, said_at=now, note=note
+    )
+    out().print(
+        f"{entry.session_id}: {entry.verdict.value}, kept in {model / detect_run.FEEDBACK_FILE}", highlight=False
     )
 
 
-def _trained(
-    wish: _Wish, learned: SessionsRead, from_at: datetime | None, settings: Settings, store: ArtifactStore | None
-) -> tuple[Detector, str]:
-    """A detector from the sessions known before the reported ones, kept in the store if there is one."""
-    import polars as pl
+def tune(
+    file: FileArgument,
+    *,
+    seed: SeedOption = 0,
+    time_zone: TimeZoneOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search sizes and weights of the detectors on faults put into the later part of these sessions."""
+    from plugcast.services import detect_run, detect_tune
 
-    from plugcast.anomaly.detector import Detector
-    from plugcast.anomaly.model_file import save_detector
-
-    sessions, before = learned.sessions, ""
-    if from_at is not None:
-        sessions = sessions.filter(pl.coalesce("available_at", "departure_at", "arrival_at") < from_at)
-        before = f" before {from_at:%F %R} UTC"
-    detector = Detector.fit(
-        sessions,
-        learned.user_inputs,
-        time_zone=settings.site.time_zone,
-        alarms_per_station_week=wish.budget or settings.detect.alarms_per_station_week,
-        seed=wish.seed,
+    settings = settings_for(config, time_zone)
+    read = detect_run.read_sessions(file, settings, datetime.now(UTC), _note)
+    found = detect_tune.tune(read.sessions, read.user_inputs, time_zone=settings.site.time_zone, seed=seed, say=_note)
+    if as_json:
+        emit_json(found)
+        return
+    out().print(
+        "average precision at 5 %: all faults, mean of each type left out; lowest AUROC left out", highlight=False
     )
-    if store is not None:
-        save_detector(detector, store)
-    return detector, f"{sessions.height:,} sessions of {wish.train or wish.file}{before}"
-
-
-def _read(path: Path, settings: Settings) -> SessionsRead:
-    from plugcast.services.sources import open_sessions, require_rows
-
-    read = open_sessions(path, now=datetime.now(UTC), time_zone=settings.site.time_zone).read()
-    require_rows(read, source=path.name)
-    if read.rejected:
-        err().print(
-            f"{path}: {len(read.rejected):,} rows were rejected; plugcast read {path} says why.", highlight=False
+    for trial in found["search"][:12]:
+        out().print(
+            f"  {trial['ap']:.3f}  {trial['ap_left_out']:.3f}  {trial['lowest_auroc']:.3f}  {trial['spec']}",
+            highlight=False,
         )
-    return read
 
 
-def _split(known_at: pl.Series) -> datetime:
-    """The instant that leaves the earlier 70 % of the records before it."""
-    ordered = known_at.sort()
-    split: datetime = ordered[min(int(len(ordered) * TRAIN_SHARE), len(ordered) - 1)]
-    return split
-
-
-def _after(detector: Detector, known_at: pl.Series) -> datetime | None:
-    """Where the saved detector's training ends, if the file goes on after it; else the whole file is reported on."""
-    until = detector.trained_until_at
-    later = known_at.filter(known_at > until) if until is not None else known_at
-    if not len(later):
-        err().print("Training has seen all of these sessions: expect fewer findings than on new ones.")
-        return None
-    first: datetime | None = later.min()  # type: ignore[assignment]
-    return first
+def _note(text: str) -> None:
+    err().print(text, highlight=False)
 
 
 def _instant(text: str, time_zone: str) -> datetime:
@@ -203,35 +185,17 @@ def _instant(text: str, time_zone: str) -> datetime:
     return (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(time_zone))).astimezone(UTC)
 
 
-def _document(report: _Report) -> dict[str, Any]:
-    detector = report.detector
-    return {
-        "trained_on": report.training,
-        "detector_version": detector.version,
-        "sessions_by_current_type": dict(detector.session_counts),
-        "reported_from_at": report.from_at,
-        "sessions": report.sessions,
-        "rejected": report.rejected,
-        "station_weeks": report.station_weeks,
-        "budget_per_station_week": report.budget,
-        "model_findings_per_station_week": report.rate("model"),
-        "rule_findings_per_station_week": report.rate("rule"),
-        "by_cause": dict(Counter(f.cause.value for f in report.findings).most_common()),
-        "by": dict(Counter(f.by for f in report.findings).most_common()),
-        "findings": report.findings,
-    }
-
-
-def _write(report: _Report, target: Path) -> None:
+def _write(report: DetectReport, target: Path) -> None:
     import msgspec
 
     from plugcast.adapters.files import write_atomic
+    from plugcast.services.detect_run import document
 
-    write_atomic(target, msgspec.json.format(msgspec.json.encode(_document(report)), indent=2) + b"\n")
+    write_atomic(target, msgspec.json.format(msgspec.json.encode(document(report)), indent=2) + b"\n")
     err().print(f"Wrote {len(report.findings):,} findings to {target}.", highlight=False)
 
 
-def _show(report: _Report, top: int, zone: ZoneInfo) -> None:
+def _show(report: DetectReport, top: int, zone: ZoneInfo) -> None:
     for note in _notes(report):
         err().print(note, highlight=False)
     rank = {"critical": 0, "warning": 1, "info": 2}
@@ -254,13 +218,14 @@ def _show(report: _Report, top: int, zone: ZoneInfo) -> None:
     out().print(
         f"{len(ordered):,} findings on {report.sessions:,} sessions"
         + (": " + ", ".join(f"{cause} {count}" for cause, count in causes) if causes else "")
-        + f". Per station and week: model {report.rate('model'):.3f} (budget {report.budget:g}), "
+        + f". Per station and week: {report.alarm_rate:.3f} alarms (budget {report.budget:g}), "
+        f"model {report.rate('model'):.3f}, "
         f"rules {report.rate('rule'):.3f}, over {report.station_weeks:,.0f} station-weeks.",
         highlight=False,
     )
 
 
-def _notes(report: _Report) -> list[str]:
+def _notes(report: DetectReport) -> list[str]:
     reported = (
         f"reporting on records from {report.from_at:%F %R} UTC on" if report.from_at else "reporting on all records"
     )

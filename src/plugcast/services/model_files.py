@@ -149,12 +149,14 @@ def _detector(folder: Path, *, explains: bool) -> Iterator[tuple[str, int, Fores
     if not has_detector(store):
         return
     for kind, model in sorted(load_detector(store).models.items()):
-        size = sum(part.nbytes for part in model.forest.to_arrays().values())
-        yield (
-            f"detector_{kind}",
-            size,
-            model.forest.packed.forest if explains else unexplained(model.forest.packed.forest),
-        )
+        stack = model.stack
+        size = sum(part.nbytes for part in stack.forest.to_arrays().values())
+        packed = {"": stack.forest.packed, "_extended": stack.extended.packed}
+        if stack.faults is not None:
+            packed["_faults"] = stack.faults.trees
+        for name, trees in packed.items():
+            kept = trees.forest if explains else unexplained(trees.forest)
+            yield f"detector_{kind}{name}", len(trees.to_bytes()) if name else size, kept
 
 
 def unexplained(forest: Forest) -> Forest:

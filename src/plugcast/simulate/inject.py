@@ -15,13 +15,14 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from plugcast.domain.session import Session
 from plugcast.schemas import SESSIONS, conform
 from plugcast.simulate.faults import FAULTS, FaultType
 from plugcast.simulate.inject_sessions import BREAK, Scene, slowed_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from plugcast.domain.session import Session
 
 LABELS: Final = {
     "session_id": pl.String(),

@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 
 from plugcast.anomaly.detector import MODEL_FEATURES, Detector, station_weeks
-from plugcast.anomaly.explain import TOPICS, reasons
+from plugcast.anomaly.explain import CAUSE_WORDS, TOPICS, reasons
 from plugcast.anomaly.model_file import ARRAY_FILE, HISTORY_FILE, MANIFEST, has_detector, load_detector, save_detector
+from plugcast.anomaly.stack import SUPERVISED
 from plugcast.domain.finding import Cause
 from plugcast.errors import ModelError, ModelNotFoundError, SpecMismatchError
 from plugcast.features.sessions import SessionFeatures
@@ -76,7 +77,7 @@ def changed(**changes: Any) -> pl.DataFrame:
 def test_a_derated_session_is_told_against_the_drivers_own_norm() -> None:
     slow = changed(session_id="slow", energy_delivered_kwh=4.2)
     (finding,) = DETECTOR.detect(slow, NO_INPUTS)
-    assert (finding.by, finding.cause) == ("model:isolation_forest", Cause.DERATING)
+    assert (finding.by, finding.cause) == ("model:stack", Cause.DERATING)
     power = finding.reasons[0]
     assert "this driver's median over 120 visits is 6.0 kW" in power.text
     assert power.value is not None
@@ -104,12 +105,16 @@ def test_reasons_are_never_none_even_where_nothing_is_known() -> None:
         current_type="ac",
         **numbers,
     )
-    for contributions in (np.zeros(len(MODEL_FEATURES)), np.ones(len(MODEL_FEATURES)), -np.eye(len(MODEL_FEATURES))[0]):
-        why, _ = reasons(row, MODEL_FEATURES, contributions)
+    features = (*SUPERVISED, *MODEL_FEATURES)
+    for share in (0.0, 1.0, -1.0):
+        why, _ = reasons(row, dict.fromkeys(features, share), ())
         assert why
-    for name in MODEL_FEATURES:
-        only = np.where(np.array(MODEL_FEATURES) == name, -1.0, 0.0)
-        why, _ = reasons(row, MODEL_FEATURES, only)
+    for cause in CAUSE_WORDS:
+        why, named = reasons(row, dict.fromkeys(features, 0.1), [(cause, 1.0)])
+        assert named == cause == why[0].cause
+        assert "nan" not in why[0].text
+    for name in features:
+        why, _ = reasons(row, dict.fromkeys(features, 0.0) | {name: 1.0}, ())
         assert "nan" not in why[0].text
         assert why[0].feature in {other for other, topic in TOPICS.items() if topic == TOPICS[name]}
 

@@ -61,7 +61,8 @@ FAULTS = [
     ("ghost_session", Cause.GHOST_SESSION, {"duration_h": 0.1, "station_recent_short": 2.0, "energy_kwh": 0.3}),
     ("overstay", Cause.OVERSTAY, {"overstay_h": 9.0, "idle_h": 8.5}),
     ("overstay", Cause.OVERSTAY, {"duration_h": 25.0}),
-    ("never_done", Cause.NEVER_DONE, {"done_missing": 1.0, "charging_h": math.nan}),
+    ("never_done", Cause.NEVER_DONE, {"done_missing": 1.0, "done_surprise": 0.99, "charging_h": math.nan}),
+    ("replay", Cause.REPLAY, {"station_repeats": 1.0}),
 ]
 
 

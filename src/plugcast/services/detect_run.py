@@ -1,0 +1,276 @@
+"""One run of ``plugcast detect``: learn or load, watch the later sessions, and say what was found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import polars as pl
+
+from plugcast.adapters.files import LocalArtifacts
+from plugcast.anomaly.detector import Detector, station_weeks
+from plugcast.anomaly.feedback import Entry, Feedback, Verdict
+from plugcast.anomaly.model_file import has_detector, load_detector, save_detector
+from plugcast.anomaly.shapley import shapley
+from plugcast.anomaly.stack import RELATIVE
+from plugcast.anomaly.watch import ALARMING
+from plugcast.errors import InputError
+from plugcast.features.sessions import rows_of
+from plugcast.services.detection import train_detector, watch
+from plugcast.services.sources import open_sessions, require_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from plugcast.config import Settings
+    from plugcast.domain.finding import Finding
+    from plugcast.ports import ArtifactStore, SessionsRead
+
+TRAIN_SHARE: Final = 0.7
+"""Without --train, --since or a saved model, the earlier 70 % of the sessions train and the rest is reported on."""
+FEEDBACK_FILE: Final = "feedback.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What was asked for."""
+
+    file: Path
+    train: Path | None = None
+    from_at: datetime | None = None
+    budget: float | None = None
+    model: Path | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectReport:
+    """What was looked at and what was found."""
+
+    detector: Detector
+    findings: tuple[Finding, ...]
+    features: pl.DataFrame
+    rejected: int
+    from_at: datetime | None
+    station_weeks: float
+    budget: float
+    training: str
+
+    @property
+    def sessions(self) -> int:
+        """How many were reported on."""
+        return self.features.height
+
+    @property
+    def alarms(self) -> tuple[Finding, ...]:
+        """Findings that the budget counts: of severity warning and above, the first of each episode."""
+        return tuple(f for f in self.findings if f.severity in ALARMING and f.episode_id in {None, f.finding_id})
+
+    def rate(self, by: str) -> float:
+        """Findings of rules or of the model, per station and week."""
+        return self._per_station_week(sum(finding.by.startswith(by) for finding in self.findings))
+
+    @property
+    def alarm_rate(self) -> float:
+        """Alarms per station and week."""
+        return self._per_station_week(len(self.alarms))
+
+    def _per_station_week(self, count: int) -> float:
+        return count / self.station_weeks if self.station_weeks else 0.0
+
+
+def detect(wish: Wish, settings: Settings, *, now: datetime, say: Callable[[str], None]) -> DetectReport:
+    """Find odd sessions.
+
+    Args:
+        wish: Files, budget, seed.
+        settings: Zone and budget where the wish names none.
+        now: No record may be later.
+        say: Told what the user should know.
+
+    Raises:
+        PlugcastError: A file cannot be read, or holds no sessions.
+    """
+    read = read_sessions(wish.file, settings, now, say)
+    known_at = pl.coalesce("available_at", "departure_at", "arrival_at")
+    store = LocalArtifacts(wish.model) if wish.model is not None else None
+    if store is not None and wish.train is None and has_detector(store):
+        detector = load(store)
+        detector = detector if wish.budget is None else detector.with_budget(wish.budget)
+        training = f"the detector in {wish.model}"
+        from_at = wish.from_at or _after(detector, read.sessions.select(known_at).to_series(), say)
+    else:
+        from_at = wish.from_at
+        if wish.train is None and from_at is None:
+            from_at = _split(read.sessions.select(known_at).to_series())
+        learned = read if wish.train is None else read_sessions(wish.train, settings, now, say)
+        detector, training = _trained(wish, learned, from_at, settings, store)
+    kept = read.sessions if from_at is None else read.sessions.filter(known_at >= from_at)
+    features = detector.features(read.sessions, read.user_inputs)
+    features = features.filter(pl.col("session_id").is_in(kept["session_id"].implode()))
+    budgets = [kind.threshold.alarms_per_station_week for kind in detector.models.values()]
+    findings, _ = watch(detector, features, time_zone=settings.site.time_zone)
+    return DetectReport(
+        detector=detector,
+        findings=findings,
+        features=features,
+        rejected=len(read.rejected),
+        from_at=from_at,
+        station_weeks=station_weeks(features),
+        budget=budgets[0] if budgets else (wish.budget or settings.detect.alarms_per_station_week),
+        training=training,
+    )
+
+
+def load(store: ArtifactStore) -> Detector:
+    """The detector kept there, with what people said of its findings."""
+    detector = load_detector(store)
+    if FEEDBACK_FILE not in store.names():
+        return detector
+    return detector.with_feedback(Feedback.from_lines(store.get(FEEDBACK_FILE)))
+
+
+def tell(
+    store: ArtifactStore,
+    report: DetectReport,
+    finding_id: str,
+    verdict: Verdict,
+    *,
+    said_by: str,
+    said_at: datetime,
+    note: str = "",
+) -> Entry:
+    """Add a verdict on a finding to the audit trail beside the detector.
+
+    Args:
+        store: Where the detector is kept.
+        report: In which the finding stands.
+        finding_id: Which.
+        verdict: What it was.
+        said_by: Who.
+        said_at: When.
+        note: A line for the audit trail.
+
+    Raises:
+        InputError: There is no such finding.
+    """
+    finding = find(report, finding_id)
+    (row,) = rows_of(report.features.filter(pl.col("session_id") == finding.session_id))
+    entry = Entry(
+        finding_id=finding.finding_id,
+        session_id=finding.session_id,
+        verdict=verdict,
+        values={name: getattr(row, name) for name in RELATIVE},
+        said_by=said_by,
+        said_at=said_at,
+        note=note,
+    )
+    told = store.get(FEEDBACK_FILE) if FEEDBACK_FILE in store.names() else b""
+    store.put(FEEDBACK_FILE, told + Feedback(entries=(entry,)).to_lines())
+    return entry
+
+
+def find(report: DetectReport, finding_id: str) -> Finding:
+    """The finding whose id, or whose session's id, begins so.
+
+    Raises:
+        InputError: None does, or several do.
+    """
+    found = [f for f in report.findings if f.finding_id.startswith(finding_id) or f.session_id == finding_id]
+    if len(found) != 1 and len({f.session_id for f in found}) != 1:
+        raise InputError(
+            f"Wanted the id of one finding or of its session; {len(found)} begin with {finding_id!r}. "
+            "plugcast detect FILE --json lists them."
+        )
+    return found[0]
+
+
+def document(report: DetectReport) -> dict[str, Any]:
+    """The report as one JSON document."""
+    detector = report.detector
+    return {
+        "trained_on": report.training,
+        "detector_version": detector.version,
+        "sessions_by_current_type": dict(detector.session_counts),
+        "reported_from_at": report.from_at,
+        "sessions": report.sessions,
+        "rejected": report.rejected,
+        "station_weeks": report.station_weeks,
+        "budget_per_station_week": report.budget,
+        "alarms_per_station_week": report.alarm_rate,
+        "model_findings_per_station_week": report.rate("model"),
+        "rule_findings_per_station_week": report.rate("rule"),
+        "by_cause": dict(Counter(f.cause.value for f in report.findings).most_common()),
+        "by": dict(Counter(f.by for f in report.findings).most_common()),
+        "findings": report.findings,
+    }
+
+
+def explanation(report: DetectReport, finding_id: str) -> dict[str, Any]:
+    """All that speaks for one finding.
+
+    Raises:
+        InputError: There is no such finding.
+    """
+    finding = find(report, finding_id)
+    own = report.features.filter(pl.col("session_id") == finding.session_id)
+    scored = report.detector.score(own).row(0, named=True)
+    names = [name for name in scored if name.startswith("evidence_")]
+    (row,) = rows_of(own)
+    told: dict[str, Any] = msgspec.to_builtins(finding)
+    return told | {
+        "evidence": {name.removeprefix("evidence_"): scored[name] for name in names},
+        "model_reasons": [reason.text for reason in report.detector.explain(row)[0]] if report.detector.models else [],
+        "shapley": shapley(report.detector, row) if report.detector.models else [],
+    }
+
+
+def _trained(
+    wish: Wish, learned: SessionsRead, from_at: datetime | None, settings: Settings, store: ArtifactStore | None
+) -> tuple[Detector, str]:
+    """A detector from the sessions known before the reported ones, kept in the store if there is one."""
+    sessions, before = learned.sessions, ""
+    if from_at is not None:
+        sessions = sessions.filter(pl.coalesce("available_at", "departure_at", "arrival_at") < from_at)
+        before = f" before {from_at:%F %R} UTC"
+    detector = train_detector(
+        sessions,
+        learned.user_inputs,
+        time_zone=settings.site.time_zone,
+        alarms_per_station_week=wish.budget or settings.detect.alarms_per_station_week,
+        seed=wish.seed,
+    )
+    if store is not None:
+        save_detector(detector, store)
+    return detector, f"{sessions.height:,} sessions of {wish.train or wish.file}{before}"
+
+
+def read_sessions(path: Path, settings: Settings, now: datetime, say: Callable[[str], None]) -> SessionsRead:
+    """Read and require rows; says how many were rejected."""
+    read = open_sessions(path, now=now, time_zone=settings.site.time_zone).read()
+    require_rows(read, source=path.name)
+    if read.rejected:
+        say(f"{path}: {len(read.rejected):,} rows were rejected; plugcast read {path} says why.")
+    return read
+
+
+def _split(known_at: pl.Series) -> datetime:
+    """The instant that leaves the earlier 70 % of the records before it."""
+    ordered = known_at.sort()
+    split: datetime = ordered[min(int(len(ordered) * TRAIN_SHARE), len(ordered) - 1)]
+    return split
+
+
+def _after(detector: Detector, known_at: pl.Series, say: Callable[[str], None]) -> datetime | None:
+    """Where the saved detector's training ends, if the file goes on after it; else the whole file is reported on."""
+    until = detector.trained_until_at
+    later = known_at.filter(known_at > until) if until is not None else known_at
+    if not len(later):
+        say("Training has seen all of these sessions: expect fewer findings than on new ones.")
+        return None
+    first: datetime | None = later.min()  # type: ignore[assignment]
+    return first

@@ -1,0 +1,83 @@
+"""Alarms keep to a budget, episodes are told once, and nobody can talk a site silent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from plugcast.anomaly.budget import CLEAR_AFTER, Episodes, RollingBudget
+from plugcast.anomaly.collective import binomial_tail
+from plugcast.anomaly.feedback import MOST_LEANING, Entry, Feedback, Verdict
+from plugcast.anomaly.scale import RobustScale
+from plugcast.anomaly.threshold import Tail, calibrate
+from plugcast.errors import InputError
+
+STATIONS = [f"s{number}" for number in range(20)]
+AT = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("drift", [0.0, 1.0])
+def test_alarms_keep_to_the_budget_also_when_all_scores_drift(drift: float) -> None:
+    rng = np.random.default_rng(1)
+    budget = RollingBudget(calibrate(rng.normal(size=2000), station_weeks=100.0, alarms_per_station_week=0.2))
+    alarms, allowed = 0, 0.0
+    for day in range(1, 181):
+        scores = rng.normal(size=100) + (drift if day > 60 else 0.0)
+        level = budget.level(day)
+        told = int((budget.p_values(scores) <= level.alpha).sum())
+        budget.close(day, scores=scores.tolist(), stations=STATIONS, alarms=told)
+        if not 60 < day <= 88:  # four weeks to learn the new regime
+            alarms, allowed = alarms + told, allowed + 0.2 * len(STATIONS) / 7
+    assert 1 / 1.25 < alarms / allowed < 1.25
+
+
+def test_the_tail_goes_on_where_ranks_end_and_is_calibrated() -> None:
+    rng = np.random.default_rng(2)
+    tail = Tail(held_out=np.sort(rng.exponential(size=2000)))
+    p_values = tail.p_values(np.array([0.5, 6.0, 9.0, 12.0]))
+    assert (np.diff(p_values) < 0).all()
+    assert p_values[-1] < 1 / 2001
+    fresh = tail.p_values(rng.exponential(size=200_000))
+    for level in (0.1, 0.01, 0.001):
+        assert 0.5 < (fresh <= level).mean() / level < 2.0
+
+
+def test_the_same_fault_is_one_episode_until_the_station_is_ordinary() -> None:
+    episodes = Episodes()
+    assert episodes.step("s", 1, found=[("f1", "derating")], cleared=False) == {"f1": "f1"}
+    assert episodes.step("s", 2, found=[("f2", "derating")], cleared=False) == {"f2": "f1"}
+    assert episodes.step("s", 2, found=[("f3", "overstay")], cleared=False) == {"f3": "f3"}
+    for _ in range(CLEAR_AFTER):
+        episodes.step("s", 3, found=[], cleared=True)
+    assert episodes.step("s", 4, found=[("f4", "derating")], cleared=False) == {"f4": "f4"}
+
+
+def _entry(name: str, verdict: Verdict, value: float) -> Entry:
+    return Entry(
+        finding_id=name, session_id=name, verdict=verdict, said_by="me", said_at=AT, values={"a": value, "b": 0.0}
+    )
+
+
+def test_a_verdict_leans_near_its_session_within_bounds_and_the_trail_is_kept() -> None:
+    names = ("a", "b")
+    scale = RobustScale.fit(np.random.default_rng(0).normal(size=(100, 2)), names)
+    told = Feedback().said(_entry("x", Verdict.FALSE_ALARM, 2.0)).said(_entry("y", Verdict.TRUE, -6.0))
+    near, other, far = told.leaning(np.array([[2.0, 0.0], [-6.0, 0.0], [600.0, -600.0]]), names, scale)  # type: ignore[misc]
+    assert near < 1 < other
+    assert abs(far - 1) < abs(near - 1)
+    hostile = Feedback(entries=tuple(_entry(str(n), Verdict.FALSE_ALARM, 2.0) for n in range(500)))
+    (low,) = hostile.leaning(np.array([[2.0, 0.0]]), names, scale)  # type: ignore[misc]
+    assert low >= np.exp(-MOST_LEANING)
+    changed = told.said(_entry("x", Verdict.KNOWN_WORK, 2.0))
+    assert len(changed.entries) == 3
+    assert changed.unusable == {"x", "y"}
+    assert Feedback.from_lines(changed.to_lines()) == changed
+    with pytest.raises(InputError, match="Line 2"):
+        Feedback.from_lines(told.to_lines()[:-30] + b"\n")
+
+
+def test_binomial_tail() -> None:
+    assert binomial_tail(0, 7, 0.3) == pytest.approx(1.0)
+    assert binomial_tail(7, 7, 0.3) == pytest.approx(0.3**7)
