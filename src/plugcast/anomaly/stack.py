@@ -100,7 +100,10 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackSpec:
-    """Sizes and weights, as ``detect tune`` chose them inside the training part of real sessions."""
+    """Sizes and weights, chosen on faults put into real sessions before September 2019.
+
+    ``plugcast detect tune`` chooses them on your own.
+    """
 
     forest_trees: int = 200
     forest_subsample: int = 256
