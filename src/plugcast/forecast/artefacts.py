@@ -14,6 +14,7 @@ import msgspec
 from plugcast.errors import ModelError, ModelNotFoundError, SpecMismatchError
 from plugcast.features.analogs import COLUMNS
 from plugcast.features.spec import FeatureSpec
+from plugcast.forecast import integrity
 from plugcast.forecast.availability import Anchor, Availability, Blend
 from plugcast.forecast.boosting import from_text, to_text
 from plugcast.forecast.calibrate import Widening
@@ -22,9 +23,10 @@ from plugcast.forecast.panel import LEAD_COLUMNS
 from plugcast.forecast.short import ShortModels
 
 if TYPE_CHECKING:
+    from plugcast.forecast.boosting import Trees
     from plugcast.ports import ArtifactStore
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 PLUG, ENERGY = "plug_model.txt", "energy_model.txt"
 HORIZON_ENERGY: Final = tuple(f"horizon_energy_q{round(level * 100):02d}_model.txt" for level in LEVELS)
 DESCRIPTION, METRICS = "model.json", "metrics.json"
@@ -56,6 +58,10 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     trained_at: str
     source: str
     samples: int
+    digests: dict[str, str] = {}
+    """SHA-256 of each file of trees."""
+    seal: str = ""
+    """SHA-256 of all of this."""
 
 
 def save(
@@ -66,15 +72,17 @@ def save(
     metrics: dict[str, Any],
 ) -> None:
     """Write everything; the description last, so that a half-written model is not taken for one."""
-    store.put(PLUG, to_text(short.plug))
-    store.put(ENERGY, to_text(short.energy))
+    files = {PLUG: to_text(short.plug), ENERGY: to_text(short.energy)}
     if horizon is not None:
         for anchor in horizon.plug.anchors:
-            store.put(horizon_plug(anchor.blend.lead_min, "correction"), to_text(anchor.correction))
-            store.put(horizon_plug(anchor.blend.lead_min, "alone"), to_text(anchor.alone))
-        for name, booster in zip(HORIZON_ENERGY, horizon.energy, strict=False):
-            store.put(name, to_text(booster))
+            files[horizon_plug(anchor.blend.lead_min, "correction")] = to_text(anchor.correction)
+            files[horizon_plug(anchor.blend.lead_min, "alone")] = to_text(anchor.alone)
+        files |= {name: to_text(trees) for name, trees in zip(HORIZON_ENERGY, horizon.energy, strict=False)}
+    for name, content in files.items():
+        store.put(name, content)
     store.put(METRICS, msgspec.json.format(msgspec.json.encode(metrics), indent=2) + b"\n")
+    digests = {name: integrity.digest(content) for name, content in files.items()}
+    description = integrity.sealed(msgspec.structs.replace(description, digests=digests))
     store.put(DESCRIPTION, msgspec.json.format(msgspec.json.encode(description), indent=2) + b"\n")
 
 
@@ -93,22 +101,31 @@ def describe(store: ArtifactStore) -> Description:
     except msgspec.DecodeError as error:
         raise ModelError(f"{DESCRIPTION} cannot be read: {error}. Train again with: plugcast train") from error
     ours = FeatureSpec(time_zone=description.spec.time_zone, gap_limit_min=description.spec.gap_limit_min)
-    if description.format != FORMAT or description.spec.hash != description.spec_hash or ours != description.spec:
+    if description.format != FORMAT:
         raise SpecMismatchError(
-            f"The model was trained on feature spec {description.spec_hash} (format {description.format}); "
-            f"this version computes {ours.hash} (format {FORMAT}). Train again with: plugcast train"
+            f"The model is of format {description.format}; this version reads {FORMAT}. Train again: plugcast train"
+        )
+    if description.spec.hash != description.spec_hash or ours != description.spec:
+        raise SpecMismatchError(
+            f"The model was trained on feature spec {description.spec_hash}; this version computes {ours.hash}. "
+            "Train again with: plugcast train"
         )
     if description.columns != (*ours.columns, *LEAD_COLUMNS):
         raise SpecMismatchError(f"The model wants the inputs {', '.join(description.columns)}. Train again.")
+    integrity.check_seal(description, DESCRIPTION)
     return description
+
+
+def _trees(store: ArtifactStore, name: str, description: Description, columns: tuple[str, ...] | None = None) -> Trees:
+    return from_text(integrity.read(store, name, description.digests), columns or description.columns)
 
 
 def load_short(store: ArtifactStore, description: Description) -> ShortModels:
     """The two short-lead models."""
     return ShortModels(
         lead_min=description.lead_min,
-        plug=from_text(store.get(PLUG), description.columns),
-        energy=from_text(store.get(ENERGY), description.columns),
+        plug=_trees(store, PLUG, description),
+        energy=_trees(store, ENERGY, description),
     )
 
 
@@ -130,13 +147,13 @@ def load_horizon(store: ArtifactStore, description: Description) -> HorizonModel
             anchors=tuple(
                 Anchor(
                     blend=blend,
-                    correction=from_text(store.get(horizon_plug(blend.lead_min, "correction")), parts.columns),
-                    alone=from_text(store.get(horizon_plug(blend.lead_min, "alone")), parts.columns),
+                    correction=_trees(store, horizon_plug(blend.lead_min, "correction"), description, parts.columns),
+                    alone=_trees(store, horizon_plug(blend.lead_min, "alone"), description, parts.columns),
                 )
                 for blend in parts.plug
             )
         ),
-        energy=tuple(from_text(store.get(name), description.columns) for name in energy),
+        energy=tuple(_trees(store, name, description) for name in energy),
         energy_widening=parts.energy,
     )
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from plugcast.domain.units import HORIZON_SLOTS, SLOT_MIN
 from plugcast.errors import InputError, ModelError, ModelNotFoundError
+from plugcast.forecast import integrity
 from plugcast.forecast.boosting import from_text, to_text
 from plugcast.forecast.charging import Battery, Charging, Choices, Past, choices
 from plugcast.forecast.hazard import COLUMNS, Habits, Hazard, HazardSpec, PooledRates
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from plugcast.forecast.panel import Panel
     from plugcast.ports import ArtifactStore
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 TREES, PARTS = "scenario_hazard_model.txt", "scenarios.json"
 POOL: Final = 100
 """At least so many paths are run; where fewer are asked for, they are picked to stand for these."""
@@ -75,6 +76,10 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     soc_shift: tuple[tuple[float, ...], ...]
     rarity: float
     charging: Charging
+    digests: dict[str, str]
+    """SHA-256 of the trees' file."""
+    seal: str = ""
+    """SHA-256 of all of this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +240,8 @@ class ScenarioModel:
 
     def save(self, store: ArtifactStore) -> None:
         """Write trees and numbers; the numbers last."""
-        store.put(TREES, to_text(self.hazard.booster))
+        trees = to_text(self.hazard.booster)
+        store.put(TREES, trees)
         parts = Parts(
             format=FORMAT,
             columns=COLUMNS,
@@ -243,8 +249,9 @@ class ScenarioModel:
             soc_shift=tuple(tuple(map(float, part)) for part in self.hazard.soc_shift),
             rarity=self.hazard.rarity,
             charging=self.charging,
+            digests={TREES: integrity.digest(trees)},
         )
-        store.put(PARTS, msgspec.json.format(msgspec.json.encode(parts), indent=2) + b"\n")
+        store.put(PARTS, msgspec.json.format(msgspec.json.encode(integrity.sealed(parts)), indent=2) + b"\n")
 
     @classmethod
     def load(cls, store: ArtifactStore) -> ScenarioModel:
@@ -264,8 +271,9 @@ class ScenarioModel:
             raise ModelError(f"{PARTS} cannot be read: {error}. Train again with: plugcast train") from error
         if parts.format != FORMAT or parts.columns != COLUMNS:
             raise ModelError(f"{PARTS} is of another version (format {parts.format}, wanted {FORMAT}). Train again.")
+        integrity.check_seal(parts, PARTS)
         hazard = Hazard(
-            booster=from_text(store.get(TREES), COLUMNS),
+            booster=from_text(integrity.read(store, TREES, parts.digests), COLUMNS),
             pooled=parts.pooled,
             soc_shift=np.array(parts.soc_shift),
             rarity=parts.rarity,

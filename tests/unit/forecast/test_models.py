@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import pytest
 from plugcast.adapters.memory import MemoryArtifactStore
 from plugcast.errors import ModelError, ModelNotFoundError, NoUsableRowsError, SpecMismatchError
 from plugcast.features.spec import FeatureSpec
-from plugcast.forecast import artefacts, horizon, short
+from plugcast.forecast import artefacts, horizon, integrity, short
 from plugcast.forecast.availability import AvailabilitySpec
 from plugcast.forecast.boosting import Boosting, to_text
 from plugcast.forecast.panel import LEAD_COLUMNS, Panel, panel
@@ -135,7 +136,7 @@ def test_a_model_of_other_features_is_refused(fleet: Panel, long_range: horizon.
     store.put(artefacts.DESCRIPTION, b"{rubbish")
     with pytest.raises(ModelError):
         artefacts.describe(store)
-    store.put(artefacts.DESCRIPTION, msgspec.json.encode(good))
+    store.put(artefacts.DESCRIPTION, msgspec.json.encode(integrity.sealed(good)))
     store.put(artefacts.PLUG, b"not a model")
     store.put(artefacts.ENERGY, b"not a model")
     with pytest.raises(ModelError):
@@ -164,6 +165,28 @@ def test_the_future_changes_no_input_of_a_model() -> None:
 
 
 @pytest.mark.slow
+def test_exchanged_and_edited_files_are_refused(
+    fleet: Panel, pair: short.Trained, long_range: horizon.TrainedHorizon
+) -> None:
+    store = MemoryArtifactStore()
+    description = _description(fleet, long_range)
+    artefacts.save(store, description, pair.models, long_range.model, {})
+    plug, energy = store.get(artefacts.PLUG), store.get(artefacts.ENERGY)
+    store.put(artefacts.PLUG, energy)
+    store.put(artefacts.ENERGY, plug)
+    with pytest.raises(ModelError, match=r"plug_model\.txt is not the file that training wrote"):
+        artefacts.load_short(store, artefacts.describe(store))
+    low, high = artefacts.HORIZON_ENERGY[0], artefacts.HORIZON_ENERGY[-1]
+    store.put(low, store.get(high))
+    with pytest.raises(ModelError, match=re.escape(low)):
+        artefacts.load_horizon(store, artefacts.describe(store))
+    edited = msgspec.json.decode(store.get(artefacts.DESCRIPTION))
+    edited["horizon"]["plug"] = edited["horizon"]["plug"][:1]
+    store.put(artefacts.DESCRIPTION, msgspec.json.encode(edited))
+    with pytest.raises(ModelError, match="it was edited"):
+        artefacts.describe(store)
+
+
 def test_a_model_trained_with_the_future_shuffled_is_the_same(fleet: Panel) -> None:
     split = by_time(fleet, test_share=0.3, unseen_share=0.0)
     after = fleet.timestamp_us >= split.cut_us

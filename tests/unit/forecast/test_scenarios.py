@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -153,6 +154,11 @@ def test_a_broken_or_absent_model_says_so(model: ScenarioModel) -> None:
     with pytest.raises(ModelNotFoundError):
         ScenarioModel.load(store)
     model.save(store)
+    edited = msgspec.json.decode(store.get(PARTS))
+    edited["charging"]["taper"] = []
+    store.put(PARTS, msgspec.json.encode(edited))
+    with pytest.raises(ModelError, match="it was edited"):
+        ScenarioModel.load(store)
     store.put(PARTS, b"{}")
     with pytest.raises(ModelError, match="Train again"):
         ScenarioModel.load(store)
