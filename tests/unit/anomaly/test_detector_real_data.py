@@ -14,6 +14,7 @@ import pytest
 from plugcast.anomaly.detector import Detector, station_weeks
 from plugcast.anomaly.rules import check
 from plugcast.features.sessions import rows_of, session_features
+from plugcast.services.detection import watch
 from plugcast.services.sources import open_sessions
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def test_the_dc_charger_is_kept_and_is_not_odd_for_being_one(caltech: SessionsRe
     detector = Detector.fit(sessions.filter(pl.col("available_at") < split), inputs, time_zone="UTC", seed=0)
     later = sessions.filter(pl.col("available_at") >= split)
     features = detector.features(later, inputs)
-    findings = detector.judge_frame(features)
+    findings, _ = watch(detector, features, time_zone="UTC")
     charger = features.filter(pl.col("station_id") == DC_STATION)
     assert charger.height == later.filter(pl.col("station_id") == DC_STATION).height == 23
     flagged = {f.session_id for f in findings if f.station_id == DC_STATION}
