@@ -32,11 +32,15 @@ _MOVED_KW: Final = 0.5
 class Controller:
     """One site under control; not for use by two threads at once."""
 
-    def __init__(self, spec: RecedingHorizon | None = None, *, replan_min: float = REPLAN_MIN) -> None:
+    def __init__(
+        self, spec: RecedingHorizon | None = None, *, replan_min: float = REPLAN_MIN, unknown: Response | None = None
+    ) -> None:
         self.spec = spec or RecedingHorizon()
         self.replan_min = replan_min
         self.state = HorizonState()
         self.live = LiveModel()
+        self.unknown = unknown or Response()
+        """What is known of a car that has not answered yet."""
         self._responses: dict[str, Response] = {}
         self._decided_at: datetime | None = None
         self._known: dict[str, PresentCar] = {}
@@ -48,12 +52,12 @@ class Controller:
 
     def responded(self, session_id: str, *, offered_kw: float, drawn_kw: float, delivered_kwh: float) -> None:
         """How a car answered an offer: mean powers since the last answer, and all energy delivered to it."""
-        before = self._responses.get(session_id, Response())
+        before = self._responses.get(session_id, self.unknown)
         self._responses[session_id] = before.saw(offered_kw=offered_kw, drawn_kw=drawn_kw, delivered_kwh=delivered_kwh)
 
     def response(self, session_id: str) -> Response:
         """What has been learnt of a car."""
-        return self._responses.get(session_id, Response())
+        return self._responses.get(session_id, self.unknown)
 
     def due(self, now: datetime, cars: Sequence[PresentCar], window: SiteWindow) -> str:
         """Why to plan again now, or the empty string: the first time, time passed, or something happened."""

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from plugcast.domain.plan import PlanStatus
-from plugcast.domain.units import HORIZON_SLOTS
+from plugcast.domain.units import HORIZON_SLOTS, SLOT_MIN
 from plugcast.schedule.heuristics import earliest_departure_first, least_laxity_first, uncontrolled
 from plugcast.schedule.integral import Exact, exact, repair
 from plugcast.schedule.outcome import plan_of, setpoints
@@ -187,7 +187,7 @@ class RecedingHorizon:
             live: A model that goes on from its last step.
         """
         began = now > window.start_at
-        needs = [*self.needs(now, cars, began=began), *coming]
+        needs = [*self.needs(now, cars, began=began, slot_h=window.slot_h), *coming]
         last = max((need.departure_at for need in needs), default=now)
         slots = int(np.ceil((last - window.start_at).total_seconds() / 60.0 / window.slot_min))
         cut = window.part(0, self.horizon_slots if live is not None else min(max(slots, 1), self.horizon_slots))
@@ -229,7 +229,9 @@ class RecedingHorizon:
                 pv_kw=window.pv_kw if future.pv_kw is None else future.pv_kw[:slots],
                 base_load_kw=window.base_load_kw if future.base_load_kw is None else future.base_load_kw[:slots],
             )
-            problems.append(build_problem([*self.needs(now, changed, began=began), *later], there))
+            problems.append(
+                build_problem([*self.needs(now, changed, began=began, slot_h=window.slot_h), *later], there)
+            )
             weights.append(future.probability)
         weights[0] = max(weights[0], 0.0)
         many = solve_scenarios(problems, weights, self.stages, time_limit_s=self.time_limit_s)
@@ -239,7 +241,9 @@ class RecedingHorizon:
         """``decide``, as an explained plan."""
         return self.decide(state, now, cars, window).as_plan(self.site_id, now)
 
-    def needs(self, now: datetime, cars: Sequence[PresentCar], *, began: bool = False) -> list[VehicleNeed]:
+    def needs(
+        self, now: datetime, cars: Sequence[PresentCar], *, began: bool = False, slot_h: float = SLOT_MIN / 60.0
+    ) -> list[VehicleNeed]:
         """What each car is expected to want from now on, expectations extended where reality outran them.
 
         ``began``: the present slot has begun, and nothing can be charged in the part that is over.
@@ -255,7 +259,9 @@ class RecedingHorizon:
                     else now + timedelta(minutes=self.overstay_min)
                 ),
                 energy_needed_kwh=self._remaining_kwh(car),
-                max_power_kw=car.response.most_kw(car.max_power_kw),
+                max_power_kw=car.response.most_kw(
+                    car.max_power_kw, delivered_kwh=car.energy_delivered_kwh, hours=slot_h
+                ),
                 value_per_kwh=car.value_per_kwh,
                 min_power_kw=car.min_power_kw,
                 pilots_kw=car.pilots_kw,

@@ -63,6 +63,10 @@ class Taper:
     time_h: float
     """Missing energy over power: the time constant of the exponential end."""
 
+    def most_kw(self, hours: float) -> float:
+        """The highest mean power over the next ``hours``."""
+        return float(self.full_kwh * -np.expm1(-hours / self.time_h) / hours)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VehicleNeed:

@@ -21,6 +21,8 @@ FALLING: Final = 0.93
 """A share of its own maximum below which a car that limits itself is slowing down."""
 TO_FIT: Final = 2
 """Answers that a straight line needs."""
+LEFT_OPEN: Final = 0.02
+"""Share of its rating that a tapering car may always be offered."""
 LONGEST_H: Final = 6.0
 """A slower end than this is a car with a lower maximum, not a taper."""
 
@@ -43,19 +45,27 @@ class Response:
     """Energy delivered and power drawn, of answers in which the car set the limit."""
     highest_kw: float = 0.0
     """Ever drawn."""
+    below: float = BELOW_OFFER
+    """A share of its offer below which a car sets its own limit; nearer to 1 where the meter is exact."""
 
     def saw(self, *, offered_kw: float, drawn_kw: float, delivered_kwh: float) -> Response:
         """After one more answer: mean powers over some minutes, and the energy delivered by their end."""
         highest = max(self.highest_kw, drawn_kw)
-        if offered_kw <= 0 or drawn_kw <= 0 or drawn_kw >= BELOW_OFFER * offered_kw:
+        if offered_kw <= 0 or drawn_kw <= 0 or drawn_kw >= self.below * offered_kw:
             return replace(self, highest_kw=highest)
-        return Response(answers=(*self.answers, (delivered_kwh, drawn_kw))[-KEPT:], highest_kw=highest)
+        return replace(self, answers=(*self.answers, (delivered_kwh, drawn_kw))[-KEPT:], highest_kw=highest)
 
-    def most_kw(self, rating_kw: float) -> float:
-        """The most that the car takes, as far as is known."""
+    def most_kw(self, rating_kw: float, *, delivered_kwh: float | None = None, hours: float = 0.25) -> float:
+        """The most that the car takes, as far as is known; with ``delivered_kwh`` in the next ``hours``, tapering.
+
+        A car that slows never takes more again: what it takes next also bounds all that follows. A little is left to
+        it in any case, for a taper may be misjudged, and only an offer can show that.
+        """
         if not self.answers:
             return rating_kw
-        return min(rating_kw, max(self.highest_kw, *(drawn for _, drawn in self.answers)))
+        most = min(rating_kw, max(self.highest_kw, *(drawn for _, drawn in self.answers)))
+        slow = None if delivered_kwh is None else self.taper(delivered_kwh)
+        return most if slow is None else min(most, max(slow.most_kw(hours), LEFT_OPEN * rating_kw))
 
     def taper(self, delivered_kwh: float) -> Taper | None:
         """How it slows from now on, if it does: a straight line of power over energy through its last answers."""
