@@ -33,7 +33,7 @@ from plugcast.schedule.solve import (
 from plugcast.schedule.sparse import Builder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from plugcast.schedule.arrays import FloatArray, IntArray
     from plugcast.schedule.matrix import LpMatrix
@@ -41,6 +41,12 @@ if TYPE_CHECKING:
     from plugcast.schedule.sparse import Programme
 
 _SUM_TOL: Final = 1e-6
+APART_COLUMNS: Final = 50_000
+"""Programmes above this size begin where each scenario's own optimum is, solved before apart: many small programmes
+take less than the pivots that they save in the large one."""
+NUDGE: Final = 0.1
+"""Largest step, as a share of the tie-break's from slot to slot, by which costs stand apart there: with ties the whole
+would leave for another of many equal plans."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,11 +241,11 @@ def _run(form: Extensive, time_limit_s: float) -> FloatArray | str:
     lp = form.lp
     cost = lp.cost.copy()
     cost[: form.risk] += EARLY_SLOPES[0] * form.matrices[0].scale * form.early
-    engine = Engine(lp, cost=cost)
-    deadline, guarded = engine.seconds() + time_limit_s, lp.columns > GUARD_COLUMNS
-    # with a price of the peak, every start that was tried costs more than it saves
-    if not any(matrix.at.peak_rows for matrix in form.matrices) and lp.columns == form.risk:
-        engine.start_from(_start(form, cost))
+    began = _begin(form, cost, time_limit_s)
+    if isinstance(began, str):
+        return began
+    engine, left_s = began
+    deadline, guarded = engine.seconds() + left_s, lp.columns > GUARD_COLUMNS
     instants = [instant_limits(one.problem, one.at, gives=gives_power(one.problem)) for one in form.matrices]
     columns = np.empty(0)
     for _ in range(CUT_ROUNDS):
@@ -258,13 +264,47 @@ def _run(form: Extensive, time_limit_s: float) -> FloatArray | str:
     return columns
 
 
-def _start(form: Extensive, cost: FloatArray) -> crash.Basis:
-    """Each scenario's own start, side by side; a shared column that several need is basic in the first alone."""
+def _begin(form: Extensive, cost: FloatArray, time_limit_s: float) -> tuple[Engine, float] | str:
+    """The solver at its start, and what is left of its time."""
+    risky = form.lp.columns > form.risk
+    if risky or form.lp.columns <= APART_COLUMNS:
+        engine = Engine(form.lp, cost=cost)
+        if not (risky or engine.refused):
+            engine.start_from(_start(form, [crash.alone(one, cost[at]) for one, at in _blocks(form)]))
+        return engine, time_limit_s
+    slot_h, count = form.matrices[0].problem.window.slot_h, len(form.matrices)
+    step = NUDGE * EARLY_SLOPES[0] * form.matrices[0].scale * slot_h**2 / count
+    cost += step * np.random.default_rng(0).random(len(cost)) * (form.early > 0)
+    engine, left_s, found = Engine(form.lp, cost=cost * count), time_limit_s, []  # as large as one scenario's
+    if engine.refused:
+        return engine, left_s
+    for matrix, mapped in _blocks(form):
+        own = cost[mapped] * count
+        apart = Engine(matrix.lp, cost=own)
+        apart.keep_costs()
+        if not matrix.at.peak_rows:
+            apart.start_from(crash.alone(matrix, own))
+        failure = apart.run(left_s, guarded=True)
+        if failure:
+            return f"a scenario of its own: {failure}"
+        left_s -= apart.seconds()
+        found.append(apart.basis())
+    engine.keep_costs()
+    engine.start_from(_start(form, found), alien=True)
+    return engine, left_s
+
+
+def _blocks(form: Extensive) -> Iterator[tuple[LpMatrix, IntArray]]:
+    """Each scenario's matrix and where its columns stand."""
+    return zip(form.matrices, form.columns, strict=True)
+
+
+def _start(form: Extensive, bases: Sequence[crash.Basis]) -> crash.Basis:
+    """Each scenario's own basis, side by side; a shared column that several need is basic in the first alone."""
     columns = np.zeros(form.lp.columns, dtype=np.int8)
     rows = np.full(form.lp.rows, crash.BASIC, dtype=np.int8)
     taken = np.zeros(form.lp.columns, dtype=np.bool_)
-    for matrix, mapped, first in zip(form.matrices, form.columns, form.rows, strict=True):
-        own = crash.alone(matrix, cost[mapped])
+    for matrix, mapped, first, own in zip(form.matrices, form.columns, form.rows, bases, strict=True):
         status, pairs = own.columns.copy(), matrix.at.pairs
         again = np.flatnonzero(taken[mapped[: pairs.count]])
         lost = again[status[again] == crash.BASIC]
