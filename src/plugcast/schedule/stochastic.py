@@ -1,18 +1,18 @@
 """One decision now, many futures: two-stage planning over scenarios, with a price on the worst of them.
 
 Here and now, alike in all scenarios: the powers of the first slots and, where it is committed, the site's peak. Later
-powers are each scenario's own. What a car would miss by leaving earlier, or cost by coming on top, then weighs in the
-first command. With ``cvar_weight`` the mean of the worst scenarios counts beside the mean of all (Rockafellar and
+powers are each scenario's own: what a car would miss by leaving earlier weighs in the first command. With ``cvar_weight`` the mean of the worst scenarios counts beside the mean of all (Rockafellar and
 Uryasev 2000).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from plugcast.domain.plan import PlanStatus
 from plugcast.errors import PlanInputError
 from plugcast.schedule import crash
 from plugcast.schedule.cuts import instant_limits
@@ -29,6 +29,7 @@ from plugcast.schedule.solve import (
     idle,
     nothing_to_decide,
     powers,
+    solve,
 )
 from plugcast.schedule.sparse import Builder
 
@@ -44,6 +45,8 @@ _SUM_TOL: Final = 1e-6
 APART_COLUMNS: Final = 50_000
 """Programmes above this size begin where each scenario's own optimum is, solved before apart: many small programmes
 take less than the pivots that they save in the large one."""
+SPARE: Final = 0.2
+"""Share of the time that is kept for the first scenario alone, should all together not be solved in the rest."""
 NUDGE: Final = 0.1
 """Largest step, as a share of the tie-break's from slot to slot, by which costs stand apart there: with ties the whole
 would leave for another of many equal plans."""
@@ -114,7 +117,7 @@ def solve_scenarios(
     """The best first step for all scenarios together; they must cover the same slots.
 
     Cars are matched by session; one that a scenario lacks does not come in it. The first scenario is the one whose
-    plan is shown; without a solution in time it is planned in order of departure.
+    plan is shown; without a solution in time it is planned alone, and failing that in order of departure.
 
     Raises:
         PlanInputError: There is no scenario, probabilities do not add up to 1, or windows differ in their slots.
@@ -127,9 +130,9 @@ def solve_scenarios(
         zero = np.zeros(len(scenarios))
         return ManyFutures(nominal=idle(nominal), power_kw=blank, costs=zero, expected=0.0, cvar=0.0)
     form = extensive(scenarios, weight, chosen)
-    columns = _run(form, time_limit_s)
+    columns = _run(form, time_limit_s * (1.0 - SPARE))
     if isinstance(columns, str):
-        failed = fallback(nominal, columns)
+        failed = _first_alone(nominal, columns, time_limit_s * SPARE)
         nothing = np.full(len(scenarios), np.nan)
         return ManyFutures(nominal=failed, power_kw=(failed.power_kw,), costs=nothing, expected=np.nan, cvar=np.nan)
     solutions = [_solution(form, scenario, columns) for scenario in range(len(scenarios))]
@@ -141,6 +144,15 @@ def solve_scenarios(
         expected=float(weight @ costs),
         cvar=cvar(costs, weight, chosen.cvar_level),
     )
+
+
+def _first_alone(nominal: PlanProblem, failure: str, time_limit_s: float) -> Solution:
+    """The best plan of the first scenario, flagged as what it is."""
+    alone = solve(nominal, time_limit_s=time_limit_s)
+    if alone.status is PlanStatus.FALLBACK:
+        return fallback(nominal, failure)
+    note = f"The scenarios together gave no answer ({failure}); the plan is that of the first alone."
+    return replace(alone, status=PlanStatus.FALLBACK, note=note)
 
 
 def cvar(costs: FloatArray, probability: FloatArray, level: float) -> float:
@@ -284,7 +296,7 @@ def _begin(form: Extensive, cost: FloatArray, time_limit_s: float) -> tuple[Engi
         apart.keep_costs()
         if not matrix.at.peak_rows:
             apart.start_from(crash.alone(matrix, own))
-        failure = apart.run(left_s, guarded=True)
+        failure = apart.run(left_s, guarded=apart.columns > GUARD_COLUMNS)
         if failure:
             return f"a scenario of its own: {failure}"
         left_s -= apart.seconds()

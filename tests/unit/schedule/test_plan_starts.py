@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from plugcast.domain.plan import PlanStatus
 from plugcast.schedule.live import LiveModel
 from plugcast.schedule.problem import PlanProblem, VehicleNeed, build_problem, site_window
 from plugcast.schedule.solve import relax, solve
@@ -80,3 +81,12 @@ def test_scenarios_solved_apart_first_end_where_the_whole_does(
     mean = (1 - stages.cvar_weight) * apart.expected + stages.cvar_weight * apart.cvar
     assert mean == pytest.approx((1 - stages.cvar_weight) * whole.expected + stages.cvar_weight * whole.cvar, rel=1e-6)
     assert {one.shape for one in apart.power_kw} == {one.shape for one in whole.power_kw}
+
+
+def test_scenarios_that_take_too_long_leave_the_best_plan_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = _site(5, demand_charge=8.0, step=8)
+    monkeypatch.setattr("plugcast.schedule.stochastic._run", lambda *_: "time limit reached")
+    found = solve_scenarios([first, first]).nominal
+    assert found.status is PlanStatus.FALLBACK
+    assert "the plan is that of the first alone" in found.note
+    assert found.power_kw.tolist() == solve(first).power_kw.tolist()
