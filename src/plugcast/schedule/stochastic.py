@@ -1,8 +1,8 @@
 """One decision now, many futures: two-stage planning over scenarios, with a price on the worst of them.
 
 Here and now, alike in all scenarios: the powers of the first slots and, where it is committed, the site's peak. Later
-powers are each scenario's own: what a car would miss by leaving earlier weighs in the first command. With ``cvar_weight`` the mean of the worst scenarios counts beside the mean of all (Rockafellar and
-Uryasev 2000).
+powers are each scenario's own: what a car would miss by leaving earlier weighs in the first command. ``cvar_weight``
+counts the mean of the worst scenarios beside the mean of all (Rockafellar and Uryasev 2000).
 """
 
 from __future__ import annotations
