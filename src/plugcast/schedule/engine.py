@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 import highspy
 import numpy as np
 
+from plugcast.schedule.crash import Basis
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plugcast.schedule.arrays import FloatArray, IntArray
-    from plugcast.schedule.crash import Basis
     from plugcast.schedule.sparse import Programme
 
 GRACE_S: Final = 2.0
@@ -54,14 +55,26 @@ class Engine:
         refused: bool = self.solver.passModel(model) == highspy.HighsStatus.kError
         return refused
 
-    def start_from(self, basis: Basis) -> None:
-        """Begin at a basis; one that does not fit is repaired by the solver or left aside."""
+    def start_from(self, basis: Basis, *, alien: bool = False) -> None:
+        """Begin at a basis; one that does not fit is left aside, an ``alien`` one is completed by the solver."""
         given = highspy.HighsBasis()
         given.col_status = _STATUS[basis.columns].tolist()
         given.row_status = _STATUS[basis.rows].tolist()
         given.valid = True
-        given.alien = False
+        given.alien = alien
         self.solver.setBasis(given)
+
+    def basis(self) -> Basis:
+        """The last basis."""
+        found = self.solver.getBasis()
+        columns, rows = (
+            np.array([int(one) for one in status], dtype=np.int8) for status in (found.col_status, found.row_status)
+        )
+        return Basis(columns=columns, rows=rows)
+
+    def keep_costs(self) -> None:
+        """Solve with the costs as they are; for models whose costs are told apart already."""
+        self.solver.setOptionValue("dual_simplex_cost_perturbation_multiplier", 0.0)
 
     def set_costs(self, columns: IntArray, cost: FloatArray) -> None:
         """Change costs in place."""

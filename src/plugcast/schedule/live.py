@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 
 STALE: Final = 3.0
 """Columns per column in use from which the model is built anew."""
+NUDGE: Final = 0.4
+"""Largest step, as a share of the tie-break's from slot to slot, by which a lane's cost of a slot stands apart from
+other lanes'. Cars are exchangeable without it, and the solver's own remedy, costs perturbed afresh in every run, ends
+in another of many equal plans each time: three times the pivots between two steps. These stay, so the plan stays."""
 TURNS: Final = 4
 """Turns of the ring after which it is built anew: the slope of the tie-break grows with every slot."""
 
@@ -101,10 +105,14 @@ class _Ring:
         self.start_at = window.start_at
         self.turned = 0
         self.slope = EARLY_SLOPES[0] * matrix.scale
+        self.draw = np.random.default_rng(0)
+        self.apart = self._drawn(problem.vehicles)
         self.cost = lp.cost + self.slope * matrix.early
+        self.cost[: at.pairs.count] += self.apart[at.pairs.vehicle, at.pairs.slot]
         self.upper, self.lower = lp.upper.copy(), lp.lower.copy()
         self.row_lower, self.row_upper = lp.row_lower.copy(), lp.row_upper.copy()
         self.engine = Engine(lp, cost=self.cost)
+        self.engine.keep_costs()
         if not at.peak_rows and not self.engine.refused:
             self.engine.start_from(crash.alone(matrix, self.cost))
         self.lane = {session: index for index, session in enumerate(problem.session_ids)}
@@ -115,6 +123,10 @@ class _Ring:
         self.cuts = np.empty(0, dtype=np.int64)
         self.pairs, self.columns = at.pairs, np.arange(at.pairs.count)
         self.matrix: LpMatrix = matrix
+
+    def _drawn(self, lanes: int) -> FloatArray:
+        """[lanes, T] What sets a car's cost of a slot apart from other cars'."""
+        return NUDGE * self.slope * self.slot_h**2 * self.draw.random((lanes, self.slots))
 
     def turn_to(self, problem: PlanProblem) -> bool:
         """Make the model that of the problem; False where it must be built anew."""
@@ -165,6 +177,7 @@ class _Ring:
         self.energy_row = np.append(self.energy_row, rows)
         self.short = np.append(self.short, first_column + np.arange(count))
         self.table = np.concatenate([self.table, np.full((count, self.slots), -1, dtype=np.int64)])
+        self.apart = np.concatenate([self.apart, self._drawn(count)])
 
     def _extend(self, lane: IntArray, ring: IntArray) -> None:
         """Columns for lanes and slots that had none."""
@@ -191,7 +204,8 @@ class _Ring:
         upper[made] = 0.0
         most = np.minimum(problem.max_power_kw[pairs.vehicle], window.headroom_kw[pairs.slot])
         upper[self.columns] = most * pairs.share
-        cost[self.columns] = self.slope * (pairs.slot + turned) * self.slot_h**2
+        own = self.apart[lanes[pairs.vehicle], (pairs.slot + turned) % self.slots]
+        cost[self.columns] = self.slope * (pairs.slot + turned) * self.slot_h**2 + own
         order = (np.arange(self.slots) + turned) % self.slots
         base, hours = window.base_load_kw - window.pv_kw, self.slot_h / self.unit
         cost[at.first_import + order] = window.steering_price_per_kwh * hours
@@ -252,7 +266,7 @@ class _Ring:
         slope = float(self.cost[self.columns] @ own)
         true = float(self.cost @ values) - slope
         # the tie-break can have cost no more than charging everything at the very end would have added to it
-        latest = self.slope * (self.turned + problem.last_slot) * self.slot_h
+        latest = self.slope * (self.turned + problem.last_slot + NUDGE) * self.slot_h
         slack = max(float(latest @ problem.energy_needed_kwh) - slope, 0.0)
         matrix = replace(self.matrix, problem=problem, at=places)
         return as_solution(matrix, instant, own, objective=true, bound=true - slack)

@@ -258,8 +258,7 @@ def _no_more_than_needed(problem: PlanProblem, power: FloatArray) -> FloatArray:
     """A car that has what it needs stops, however much longer it was offered power."""
     slot_h, need = problem.window.slot_h, problem.energy_needed_kwh
     over = np.flatnonzero(power.sum(axis=1) * slot_h > need)
-    for car in over.tolist():
-        if problem.needs[car].discharge is None:
-            held = np.minimum(np.cumsum(power[car]) * slot_h, need[car])
-            power[car] = np.diff(held, prepend=0.0) / slot_h
+    over = np.array([car for car in over.tolist() if problem.needs[car].discharge is None], dtype=np.int64)
+    held = np.minimum(np.cumsum(power[over], axis=1) * slot_h, need[over, None])
+    power[over] = np.diff(held, axis=1, prepend=0.0) / slot_h
     return power

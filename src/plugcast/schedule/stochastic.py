@@ -1,18 +1,18 @@
 """One decision now, many futures: two-stage planning over scenarios, with a price on the worst of them.
 
 Here and now, alike in all scenarios: the powers of the first slots and, where it is committed, the site's peak. Later
-powers are each scenario's own. What a car would miss by leaving earlier, or cost by coming on top, then weighs in the
-first command. With ``cvar_weight`` the mean of the worst scenarios counts beside the mean of all (Rockafellar and
-Uryasev 2000).
+powers are each scenario's own: what a car would miss by leaving earlier weighs in the first command. ``cvar_weight``
+counts the mean of the worst scenarios beside the mean of all (Rockafellar and Uryasev 2000).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from plugcast.domain.plan import PlanStatus
 from plugcast.errors import PlanInputError
 from plugcast.schedule import crash
 from plugcast.schedule.cuts import instant_limits
@@ -29,11 +29,12 @@ from plugcast.schedule.solve import (
     idle,
     nothing_to_decide,
     powers,
+    solve,
 )
 from plugcast.schedule.sparse import Builder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from plugcast.schedule.arrays import FloatArray, IntArray
     from plugcast.schedule.matrix import LpMatrix
@@ -41,6 +42,14 @@ if TYPE_CHECKING:
     from plugcast.schedule.sparse import Programme
 
 _SUM_TOL: Final = 1e-6
+APART_COLUMNS: Final = 50_000
+"""Programmes above this size begin where each scenario's own optimum is, solved before apart: many small programmes
+take less than the pivots that they save in the large one."""
+SPARE: Final = 0.2
+"""Share of the time that is kept for the first scenario alone, should all together not be solved in the rest."""
+NUDGE: Final = 0.1
+"""Largest step, as a share of the tie-break's from slot to slot, by which costs stand apart there: with ties the whole
+would leave for another of many equal plans."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +117,7 @@ def solve_scenarios(
     """The best first step for all scenarios together; they must cover the same slots.
 
     Cars are matched by session; one that a scenario lacks does not come in it. The first scenario is the one whose
-    plan is shown; without a solution in time it is planned in order of departure.
+    plan is shown; without a solution in time it is planned alone, and failing that in order of departure.
 
     Raises:
         PlanInputError: There is no scenario, probabilities do not add up to 1, or windows differ in their slots.
@@ -121,9 +130,9 @@ def solve_scenarios(
         zero = np.zeros(len(scenarios))
         return ManyFutures(nominal=idle(nominal), power_kw=blank, costs=zero, expected=0.0, cvar=0.0)
     form = extensive(scenarios, weight, chosen)
-    columns = _run(form, time_limit_s)
+    columns = _run(form, time_limit_s * (1.0 - SPARE))
     if isinstance(columns, str):
-        failed = fallback(nominal, columns)
+        failed = _first_alone(nominal, columns, time_limit_s * SPARE)
         nothing = np.full(len(scenarios), np.nan)
         return ManyFutures(nominal=failed, power_kw=(failed.power_kw,), costs=nothing, expected=np.nan, cvar=np.nan)
     solutions = [_solution(form, scenario, columns) for scenario in range(len(scenarios))]
@@ -135,6 +144,15 @@ def solve_scenarios(
         expected=float(weight @ costs),
         cvar=cvar(costs, weight, chosen.cvar_level),
     )
+
+
+def _first_alone(nominal: PlanProblem, failure: str, time_limit_s: float) -> Solution:
+    """The best plan of the first scenario, flagged as what it is."""
+    alone = solve(nominal, time_limit_s=time_limit_s)
+    if alone.status is PlanStatus.FALLBACK:
+        return fallback(nominal, failure)
+    note = f"The scenarios together gave no answer ({failure}); the plan is that of the first alone."
+    return replace(alone, status=PlanStatus.FALLBACK, note=note)
 
 
 def cvar(costs: FloatArray, probability: FloatArray, level: float) -> float:
@@ -235,11 +253,11 @@ def _run(form: Extensive, time_limit_s: float) -> FloatArray | str:
     lp = form.lp
     cost = lp.cost.copy()
     cost[: form.risk] += EARLY_SLOPES[0] * form.matrices[0].scale * form.early
-    engine = Engine(lp, cost=cost)
-    deadline, guarded = engine.seconds() + time_limit_s, lp.columns > GUARD_COLUMNS
-    # with a price of the peak, every start that was tried costs more than it saves
-    if not any(matrix.at.peak_rows for matrix in form.matrices) and lp.columns == form.risk:
-        engine.start_from(_start(form, cost))
+    began = _begin(form, cost, time_limit_s)
+    if isinstance(began, str):
+        return began
+    engine, left_s = began
+    deadline, guarded = engine.seconds() + left_s, lp.columns > GUARD_COLUMNS
     instants = [instant_limits(one.problem, one.at, gives=gives_power(one.problem)) for one in form.matrices]
     columns = np.empty(0)
     for _ in range(CUT_ROUNDS):
@@ -258,13 +276,47 @@ def _run(form: Extensive, time_limit_s: float) -> FloatArray | str:
     return columns
 
 
-def _start(form: Extensive, cost: FloatArray) -> crash.Basis:
-    """Each scenario's own start, side by side; a shared column that several need is basic in the first alone."""
+def _begin(form: Extensive, cost: FloatArray, time_limit_s: float) -> tuple[Engine, float] | str:
+    """The solver at its start, and what is left of its time."""
+    risky = form.lp.columns > form.risk
+    if risky or form.lp.columns <= APART_COLUMNS:
+        engine = Engine(form.lp, cost=cost)
+        if not (risky or engine.refused):
+            engine.start_from(_start(form, [crash.alone(one, cost[at]) for one, at in _blocks(form)]))
+        return engine, time_limit_s
+    slot_h, count = form.matrices[0].problem.window.slot_h, len(form.matrices)
+    step = NUDGE * EARLY_SLOPES[0] * form.matrices[0].scale * slot_h**2 / count
+    cost += step * np.random.default_rng(0).random(len(cost)) * (form.early > 0)
+    engine, left_s, found = Engine(form.lp, cost=cost * count), time_limit_s, []  # as large as one scenario's
+    if engine.refused:
+        return engine, left_s
+    for matrix, mapped in _blocks(form):
+        own = cost[mapped] * count
+        apart = Engine(matrix.lp, cost=own)
+        apart.keep_costs()
+        if not matrix.at.peak_rows:
+            apart.start_from(crash.alone(matrix, own))
+        failure = apart.run(left_s, guarded=apart.columns > GUARD_COLUMNS)
+        if failure:
+            return f"a scenario of its own: {failure}"
+        left_s -= apart.seconds()
+        found.append(apart.basis())
+    engine.keep_costs()
+    engine.start_from(_start(form, found), alien=True)
+    return engine, left_s
+
+
+def _blocks(form: Extensive) -> Iterator[tuple[LpMatrix, IntArray]]:
+    """Each scenario's matrix and where its columns stand."""
+    return zip(form.matrices, form.columns, strict=True)
+
+
+def _start(form: Extensive, bases: Sequence[crash.Basis]) -> crash.Basis:
+    """Each scenario's own basis, side by side; a shared column that several need is basic in the first alone."""
     columns = np.zeros(form.lp.columns, dtype=np.int8)
     rows = np.full(form.lp.rows, crash.BASIC, dtype=np.int8)
     taken = np.zeros(form.lp.columns, dtype=np.bool_)
-    for matrix, mapped, first in zip(form.matrices, form.columns, form.rows, strict=True):
-        own = crash.alone(matrix, cost[mapped])
+    for matrix, mapped, first, own in zip(form.matrices, form.columns, form.rows, bases, strict=True):
         status, pairs = own.columns.copy(), matrix.at.pairs
         again = np.flatnonzero(taken[mapped[: pairs.count]])
         lost = again[status[again] == crash.BASIC]

@@ -224,3 +224,38 @@ connection = "L2"
     assert max(cars["car-1"]) <= 20 * 0.23 + 1e-6
     assert len(document["plan"]["battery_kw"]) == len(cars["car-1"])
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_rubbish_is_named_and_what_is_left_is_planned(needs: Path, tmp_path: Path) -> None:
+    with needs.open("a") as file:
+        file.write("car-4,A4,2019-03-04T08:00,2019-03-04T17:00,-5,6.6\ncar-5,A5,2019-03-04T08:00,x,5,6.6\n")
+    document = _json("--sessions", needs, "--limit", 0, "--start", "2019-03-04T12:00")
+    assert [one["row"] for one in document["rejected"]] == [4, 5]
+    assert document["cars_left_out"] == 1  # car-2 has left by then
+    assert document["plan"]["status"] == "best_effort"
+    assert all("the 0 kW limit binds" in one["reason"] for one in document["plan"]["shortfalls"])
+    prices = tmp_path / "p.csv"
+    prices.write_text(
+        "timestamp,price_per_kwh\n"
+        + "\n".join(f"2019-03-0{4 + h // 24}T{h % 24:02d}:00Z,{'nan' if h == 20 else 0.2}" for h in range(48))
+    )
+    failed = _run("--sessions", needs, "--tariff", prices, "--time-zone", "UTC")
+    assert failed.exit_code == 1
+    assert "2019-03-04T20:00:00" in str(failed.exception)
+
+
+@pytest.mark.slow
+def test_ten_thousand_cars_are_answered_in_time_and_flagged(tmp_path: Path) -> None:
+    rows = [
+        f"c{car},P{car},2019-03-0{4 + car % 2}T{car % 24:02d}:{car % 60:02d},"
+        f"2019-03-06T{car % 17:02d}:30,{1 + car % 19},7.4"
+        for car in range(10_000)
+    ]
+    path = tmp_path / "many.csv"
+    path.write_text("\n".join([NEEDS.splitlines()[0], *rows]))
+    document = _json("--sessions", path, "--limit", 9000, "--time-limit", 1)
+    assert document["plan"]["status"] in {"fallback", "best_effort", "optimal"}
+    assert document["plan"]["status"] != "fallback" or "in order of departure" in str(document["plan"]["notes"])
+    assert len(document["plan"]["vehicles"]) == 10_000
+    assert document["totals"]["plan"]["energy_kwh"] > 0.9 * sum(1 + car % 19 for car in range(10_000))
+    assert document["totals"]["plan"]["peak_kw"] <= 9000 + 1e-6
