@@ -202,7 +202,7 @@ class _Loop:
         self.cars, self.forecast, self.controller, self.clock, self.count = cars, forecast, controller, clock, count
         self.window, self.known, self.batteries = window, known, Batteries(cars)
         self.ahead = replace(window, peak_so_far_kw=0.0)  # the state carries the peak, and lets it go with the month
-        self.first, self.last = _stays(cars, window)
+        self.first, self.last = stays_in(cars, window)
         slot = np.arange(count)
         self.present = (slot >= self.first[:, None]) & (slot < self.last[:, None])
         self.wants = self.batteries.wants
@@ -321,7 +321,7 @@ def _plug_in(car: Car) -> PlugIn:
     )
 
 
-def _stays(cars: Sequence[Car], window: SiteWindow) -> tuple[IntArray, IntArray]:
+def stays_in(cars: Sequence[Car], window: SiteWindow) -> tuple[IntArray, IntArray]:
     """First slot and slot after the last of each car; a car that is there already is met in the first slot."""
     origin, slot_s = window.start_at.timestamp(), window.slot_min * 60.0
     arrives = np.array([(car.arrival_at.timestamp() - origin) / slot_s for car in cars], dtype=np.float64)
