@@ -95,13 +95,13 @@ class InDoubt:
         known = [self._known(car, moment) for car in moment.cars]
         window = moment.window.part(0, self.horizon.horizon_slots)
         futures = self._futures(known, moment) if self.scenarios else ()
-        cars = [car for car, _, _ in known]
+        cars = [car for car, _ in known]
         if futures:
             cars = [replace(car, early_departures=()) for car in cars]
         return command_of(self.horizon.decide(moment.state, moment.now, cars, window, futures=futures))
 
-    def _known(self, car: PresentCar, moment: Moment) -> tuple[PresentCar, Chances, Chances]:
-        """The car as planned, and what is left of its distributions: hours from now, kWh of the whole session."""
+    def _known(self, car: PresentCar, moment: Moment) -> tuple[PresentCar, Chances]:
+        """The car as planned, and what is left of its departures: hours from now."""
         expected = moment.expected[car.session_id]
         stays = still(_hours(expected, moment.now), 0.0)
         energies = still(expected.energies, car.energy_delivered_kwh)
@@ -120,26 +120,22 @@ class InDoubt:
             early_departures=early,
             value_per_kwh=self.value_per_kwh,
         )
-        return planned, stays, energies
+        return planned, stays
 
-    def _futures(self, known: Sequence[tuple[PresentCar, Chances, Chances]], moment: Moment) -> tuple[Future, ...]:
-        """Draws of all cars at once, stratified so that few of them cover each car's distribution."""
+    def _futures(self, known: Sequence[tuple[PresentCar, Chances]], moment: Moment) -> tuple[Future, ...]:
+        """Departures of all cars at once, stratified so that few draws cover each car's distribution.
+
+        The energy is that of ``energy_level`` in all: a power shared by scenarios would else be held below the least.
+        """
         random = np.random.default_rng((self.seed, moment.slot))
         level = (np.arange(self.scenarios) + 0.5) / self.scenarios
         leaves: list[dict[str, datetime]] = [{} for _ in level]
-        needs: list[dict[str, float]] = [{} for _ in level]
-        for car, stays, energies in known:
+        for car, stays in known:
             for drawn, chance in enumerate(random.permutation(level).tolist()):
                 if stays:
                     leaves[drawn][car.session_id] = moment.now + timedelta(hours=quantile(stays, chance))
-            for drawn, chance in enumerate(random.permutation(level).tolist()):
-                if energies:
-                    needs[drawn][car.session_id] = quantile(energies, chance)
         share = 1.0 / self.scenarios
-        return tuple(
-            Future(probability=share, departure_at=leaves[drawn], energy_kwh=needs[drawn])
-            for drawn in range(self.scenarios)
-        )
+        return tuple(Future(probability=share, departure_at=drawn) for drawn in leaves)
 
 
 def _hours(expected: Expectation, now: datetime) -> Chances:
