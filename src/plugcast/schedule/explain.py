@@ -39,7 +39,7 @@ class _Scene:
     at_peak: npt.NDArray[np.bool_]
     """[T] the site draws its highest power and a demand charge makes that dear."""
     surplus: npt.NDArray[np.bool_]
-    """[T] PV gives more than the base load takes."""
+    """[T] PV gives more than the base load takes, and the cars draw no more than that."""
     peak_kw: float
     wires: tuple[_Wire, ...] = ()
     """Limits of the network that bind at some time."""
@@ -97,7 +97,7 @@ def _scene(problem: PlanProblem, power_kw: FloatArray) -> _Scene:
         labels=tuple(_label(border.astimezone(zone), problem) for border in borders),
         full=while_there >= window.headroom_kw - _TOL_KW,
         at_peak=(net >= max(peak, window.peak_so_far_kw) - _TOL_KW) & (window.demand_charge_per_kw > 0),
-        surplus=window.pv_kw > window.base_load_kw,
+        surplus=(window.pv_kw > window.base_load_kw) & (net <= _TOL_KW),
         peak_kw=max(peak, window.peak_so_far_kw),
         wires=_wires(problem, np.divide(power_kw, share, out=np.zeros_like(power_kw), where=share > 0)),
     )
@@ -154,9 +154,9 @@ def _sentence(scene: _Scene, car: int, shortfall: Shortfall | None, rule: str) -
         parts.append(f"Charges {energy:.1f} kWh {_windows(scene, car, charging)} {why}".rstrip())
         parts += _held_back(scene, car, charging) if not rule else []
         limited = np.flatnonzero(scene.full & (scene.share[car] > 0) & _below_own(scene, car))
-        if limited.size:
-            parts.append(f"{_limit(scene, limited)} binds {_windows(scene, car, limited)}")
-        parts += _loaded(scene, car)
+        binds = [f"{_limit(scene, limited)} binds {_windows(scene, car, limited)}"] if limited.size else []
+        said = shortfall.reason if shortfall is not None else ""
+        parts += [one for one in (*binds, *_loaded(scene, car)) if one not in said]
     else:
         parts.append("Does not charge")
     if shortfall is not None:
@@ -170,7 +170,8 @@ def _why(scene: _Scene, car: int, charging: IntArray) -> str:
     stay = np.flatnonzero(scene.share[car] > 0)
     spare = stay[_below_own(scene, car)[stay] & ~scene.full[stay] & ~_wired_up(scene, car)[stay]]
     if not spare.size:
-        return "and needs the whole stay for it"
+        held = bool(np.any(_below_own(scene, car)[stay]))
+        return "wherever the limit leaves room in its stay" if held else "and needs the whole stay for it"
     if np.all(scene.surplus[charging]):
         return "while the sun gives more than the site takes"
     return _why_price(window.price_per_kwh, charging, stay, spare)

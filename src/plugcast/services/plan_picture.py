@@ -69,19 +69,21 @@ def _title(plan: ChargingPlan) -> str:
 
 def _gantt(axes: Axes, plan: ChargingPlan, problem: PlanProblem, edges: FloatArray) -> None:
     missing = {one.session_id for one in plan.shortfalls}
-    width = np.diff(edges)
+    part = problem.availability()
     for row, car in enumerate(plan.vehicles):
         stay = [max(problem.arrival_at[row].timestamp() / 86_400, edges[0])]
         stay.append(min(problem.departure_at[row].timestamp() / 86_400, edges[-1]))
         axes.barh(row, max(stay[1] - stay[0], 0.0), left=stay[0], height=0.72, color=STAY, linewidth=0)
         power = np.array(car.power_kw)
         most = max(float(problem.max_power_kw[row]), 1e-9)
+        there = np.maximum(part[row], 1e-9)
         for sign, colour in ((1.0, CHARGE), (-1.0, GIVES)):
             on = np.flatnonzero(sign * power > POWER_TOL_KW)
-            share = np.minimum(np.abs(power[on]) / most, 1.0) * 0.72
-            axes.bar(
-                edges[on], share, width=width[on], bottom=row + 0.36 - share, align="edge", color=colour, linewidth=0
-            )
+            share = np.minimum(np.abs(power[on]) / most / there[on], 1.0) * 0.72
+            # a slot that the car shares with its absence is drawn as far as it is there
+            left, right = np.maximum(edges[on], stay[0]), np.minimum(edges[on + 1], stay[1])
+            foot = row + 0.36 - share
+            axes.bar(left, share, width=right - left, bottom=foot, align="edge", color=colour, linewidth=0)
         if car.session_id in missing:
             axes.plot(stay[1], row, marker="X", color=MISSED, markersize=6, clip_on=False)
     axes.set_ylim(len(plan.vehicles) - 0.4, -0.6)

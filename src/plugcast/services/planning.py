@@ -42,6 +42,7 @@ LONGEST_H: Final = 168.0
 """Hours of a plan at most: a week."""
 LATITUDE, LONGITUDE = 34.1, -118.1
 """Of the modelled sun, as in the demo."""
+HALF_ZONE_DEG: Final = 7.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,9 +288,21 @@ def _sun(begin: datetime, slots: int, request: PlanRequest, zone: str, notes: li
         notes += [*gaps, *_refused(sun)]
     if request.pv_kw > 0:
         at_us = int(begin.timestamp()) * 1_000_000 + np.arange(slots) * SLOT_MIN * 60_000_000
-        pv = pv + clear_sky_kw(at_us, peak_kw=request.pv_kw, latitude=LATITUDE, longitude=LONGITUDE)
-        notes.append(f"PV: {request.pv_kw:g} kW under a modelled clear sky at latitude {LATITUDE:g}.")
+        east = _longitude(begin, zone)
+        pv = pv + clear_sky_kw(at_us, peak_kw=request.pv_kw, latitude=LATITUDE, longitude=east)
+        notes.append(
+            f"PV: {request.pv_kw:g} kW under a modelled clear sky at latitude {LATITUDE:g}, longitude {east:g} by the "
+            "time zone."
+        )
     return pv
+
+
+def _longitude(at: datetime, zone: str) -> float:
+    """Degrees east of the meridian that the zone's standard time goes by, so that noon is at noon."""
+    local = at.astimezone(ZoneInfo(zone))
+    ahead = (local.utcoffset() or timedelta()) - (local.dst() or timedelta())
+    meridian = 15.0 * ahead.total_seconds() / 3600.0
+    return LONGITUDE if abs(meridian - LONGITUDE) < HALF_ZONE_DEG else meridian
 
 
 def _battery(site: Site) -> SiteBattery | None:
