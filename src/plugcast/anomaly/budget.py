@@ -30,8 +30,8 @@ WINDOW: Final = 4000
 """Scores kept; the oldest go first. At a hundred sessions a day that is six weeks."""
 ACTIVE_DAYS: Final = 28
 """A station is in use if it had a session in so many days: a closed site has nobody to tell."""
-GAIN: Final = 0.3
-"""Each alarm too many asks for sessions that are exp(0.3) times rarer."""
+GAIN: Final = 0.8
+"""Each alarm too many asks for sessions that are exp(0.8) times rarer; chosen on March to August 2019."""
 MOST_DEBT: Final = 12.0
 """Alarms, either way: a quiet year does not save up for a flood, nor does a flood silence the next year."""
 REFIT_SHARE: Final = 0.02
