@@ -20,7 +20,7 @@ fuzz: ## Attack the packed trees for ten minutes (FUZZ_SECONDS): sanitisers, the
 	@scripts/fuzz
 
 bench: ## One bench as JSON on stdout: make -s bench NAME=startup (without NAME: which there are)
-	@scripts/setup $(if $(filter solve trees acn anomaly,$(NAME)),bench,base) >&2
+	@scripts/setup $(if $(filter solve trees acn,$(NAME)),bench,base) >&2
 	@.venv/bin/python -m benches.run "$(NAME)" $(ARGS)
 
 services-up: ## What the tests need beside Python; today that is a browser

@@ -194,9 +194,9 @@ def speed_cases(trials: list[Trial], data: Path) -> tuple[list[dict[str, Any]], 
 def _beside_shap(matrix: NDArray[np.float64]) -> tuple[list[dict[str, Any]], list[Bar]]:
     """The same isolation trees explained by the package shap and by us; nothing where shap is not installed."""
     try:
-        import shap  # noqa: PLC0415 - a peer that only `scripts/setup bench` installs
+        import shap  # noqa: PLC0415 - a peer; its numba and the locked llvmlite of other peers shut each other out
     except ImportError:
-        return [{"case": "beside shap", "left_out": "shap is not installed: scripts/setup bench"}], []
+        return [{"case": "beside shap", "left_out": "shap is not installed: .venv/bin/pip install shap"}], []
     model = IsolationForest(n_estimators=200, max_samples=256, random_state=0).fit(matrix.astype(np.float32))
     ours = fit_forest(matrix, RELATIVE, seed=0, trees=200, subsample=256)
     explainer = shap.TreeExplainer(model)
