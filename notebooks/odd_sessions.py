@@ -122,9 +122,10 @@ for place, scored in enumerate(ranked.head(10).iter_rows(named=True), 1):
 # - **9 (20 May)**: full after 1.6 hours, gone after 114. A bay blocked for four days and a half, said as it is.
 #
 # So nine of ten are true oddities of the record and one is a driver's. None is a broken station: nine come from three
-# days on which the site itself wrote or lost the end of charging for several cars at once, as the last table shows. Read one by one, the findings name
-# the right field; read together, they would be three lines. That is why `plugcast detect` counts many odd stations on
-# one day as one event of the site, and why a wrong clock at one minute across stations is worth a rule of its own.
+# days on which the site itself wrote or lost the end of charging for several cars at once, as the last table shows.
+# Read one by one, the findings name the right field; read together, they would be three lines. That is why
+# `plugcast detect` counts many odd stations on one day as one event of the site, and why a wrong clock at one minute
+# across stations is worth a rule of its own.
 
 # %%
 days = later.filter(pl.col("done_charging_at").is_not_null()).with_columns(
