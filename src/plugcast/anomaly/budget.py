@@ -85,8 +85,8 @@ class RollingBudget:
         """As of the last closed day."""
         return self._tail.p_values(scores)
 
-    def close(self, day: int, *, scores: Iterable[float], stations: Sequence[str], alarms: int) -> None:
-        """End a local day: its sessions' scores and stations, and the alarms that were raised."""
+    def close(self, day: int, *, scores: Iterable[float], stations: Sequence[str], alarms: int) -> float:
+        """End a local day: its sessions' scores and stations, and the alarms raised; says how many were allowed."""
         self._start(day)
         for station in stations:
             self._seen[station] = day
@@ -101,6 +101,7 @@ class RollingBudget:
             self._tail = Tail(held_out=np.sort(np.array(self._scores)))
             self._changed = 0
         self._day = day
+        return allowed
 
     def _start(self, day: int) -> None:
         """Days without any session in between: stations in use still have their budget."""
