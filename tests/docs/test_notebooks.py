@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PICTURES = {"data_exploration": 5, "evaluation": 4}
+PICTURES = {"data_exploration": 5, "evaluation": 4, "odd_sessions": 1}
 
 
 @pytest.mark.slow

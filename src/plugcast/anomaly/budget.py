@@ -30,8 +30,8 @@ WINDOW: Final = 4000
 """Scores kept; the oldest go first. At a hundred sessions a day that is six weeks."""
 ACTIVE_DAYS: Final = 28
 """A station is in use if it had a session in so many days: a closed site has nobody to tell."""
-GAIN: Final = 0.3
-"""Each alarm too many asks for sessions that are exp(0.3) times rarer."""
+GAIN: Final = 0.8
+"""Each alarm too many asks for sessions that are exp(0.8) times rarer; chosen on March to August 2019."""
 MOST_DEBT: Final = 12.0
 """Alarms, either way: a quiet year does not save up for a flood, nor does a flood silence the next year."""
 REFIT_SHARE: Final = 0.02
@@ -85,8 +85,8 @@ class RollingBudget:
         """As of the last closed day."""
         return self._tail.p_values(scores)
 
-    def close(self, day: int, *, scores: Iterable[float], stations: Sequence[str], alarms: int) -> None:
-        """End a local day: its sessions' scores and stations, and the alarms that were raised."""
+    def close(self, day: int, *, scores: Iterable[float], stations: Sequence[str], alarms: int) -> float:
+        """End a local day: its sessions' scores and stations, and the alarms raised; says how many were allowed."""
         self._start(day)
         for station in stations:
             self._seen[station] = day
@@ -101,6 +101,7 @@ class RollingBudget:
             self._tail = Tail(held_out=np.sort(np.array(self._scores)))
             self._changed = 0
         self._day = day
+        return allowed
 
     def _start(self, day: int) -> None:
         """Days without any session in between: stations in use still have their budget."""

@@ -97,6 +97,7 @@ CAUSE_WORDS: Final[Mapping[Cause, str]] = {
     Cause.REPLAY: "a repeated record",
 }
 MOST_CAUSES: Final = 2
+FULL_POWER: Final = 0.9
 LEAST_CAUSE: Final = 0.02
 """A second cause that fits this little is not worth a sentence."""
 
@@ -154,7 +155,7 @@ def reasons(
     made: list[Reason] = []
     told: set[str] = set()
     for cause, share in sorted(causes, key=lambda item: (-item[1], item[0]))[:MOST_CAUSES]:
-        if made and share < LEAST_CAUSE:
+        if made and (share < LEAST_CAUSE or _contradicted(row, cause)):
             break
         made.append(_of_cause(row, cause, topics, weight, told))
     for topic in sorted(topics, key=lambda topic: (-weight[topic], topic)):
@@ -165,6 +166,11 @@ def reasons(
         said = _SAY.get(topic, _plain(topic))(row)
         made.append(_reason(said, feature=max(topics[topic])[1], share=weight[topic], cause=said.cause))
     return tuple(made), made[0].cause or Cause.UNUSUAL_USE
+
+
+def _contradicted(row: SessionFeatures, cause: Cause) -> bool:
+    """Near its station's rating no session is one of low power, whatever the classifier thinks."""
+    return cause == Cause.DERATING and row.rating_share > FULL_POWER
 
 
 def _of_cause(

@@ -12,7 +12,8 @@ import numpy as np
 
 from plugcast.anomaly.forests import align
 from plugcast.domain.finding import Cause
-from plugcast.trees.packed.pack_lightgbm import pack_lightgbm
+from plugcast.errors import ModelError
+from plugcast.trees.packed.pack_lightgbm import pack_lightgbm, training_rows
 from plugcast.trees.packed.predictor import Packed
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class FaultClassifier:
     names: tuple[str, ...]
     trees: Packed
     causes: Mapping[Cause, Packed]
+    rows: NDArray[np.float32] | None = None
+    """(nodes,) training rows under each node of the trees, for exact Shapley values; None where they were not kept."""
 
     def score(self, matrix: Floats, names: Sequence[str]) -> Floats:
         """Log-odds of a fault; HIGHER is odder."""
@@ -60,7 +63,8 @@ class FaultClassifier:
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Everything but names, for an npz file."""
         heads = {f"cause.{cause.value}": head for cause, head in self.causes.items()} | {"trees": self.trees}
-        return {name: np.frombuffer(head.to_bytes(), np.uint8) for name, head in heads.items()}
+        made: dict[str, NDArray[Any]] = {name: np.frombuffer(head.to_bytes(), np.uint8) for name, head in heads.items()}
+        return made if self.rows is None else made | {"rows": self.rows}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], *, names: Sequence[str]) -> FaultClassifier:
@@ -70,7 +74,11 @@ class FaultClassifier:
             for name, part in sorted(arrays.items())
             if name.startswith("cause.")
         }
-        return cls(names=tuple(names), trees=Packed.from_bytes(arrays["trees"].tobytes(), names), causes=heads)
+        trees = Packed.from_bytes(arrays["trees"].tobytes(), names)
+        rows = arrays.get("rows")
+        if rows is not None and (rows.shape != trees.forest.right.shape or not bool((rows > 0).all())):
+            raise ModelError("The fault classifier's rows are not those of its trees. Train the detector again.")
+        return cls(names=tuple(names), trees=trees, causes=heads, rows=rows)
 
 
 def fit_faults(
@@ -98,23 +106,32 @@ def fit_faults(
     rows = np.vstack([align(ordinary, names, ordered), align(faulty, names, ordered)]).astype(np.float32)
     target = np.repeat([0.0, 1.0], [len(ordinary), len(faulty)])
     weight = np.where(target > 0, FAULT_WEIGHT * len(ordinary) / max(len(faulty), 1), 1.0)
-    trees = _boost(rows, target, ordered, weight=weight, seed=seed, rounds=rounds, leaves=leaves)
+    text = _boost(rows, target, ordered, weight=weight, seed=seed, rounds=rounds, leaves=leaves)
     seen = np.array([AS_SEEN.get(cause, cause).value for cause in causes])
     kinds, counts = np.unique(seen, return_counts=True)
     known = [Cause(kind) for kind, count in zip(kinds, counts, strict=True) if count >= LEAST_OF_CAUSE]
     heads = {
-        cause: _boost(
-            rows[len(ordinary) :],
-            (seen == cause.value).astype(float),
-            ordered,
-            weight=None,
-            seed=seed,
-            rounds=CAUSE_ROUNDS,
-            leaves=15,
+        cause: Packed(
+            pack_lightgbm(
+                _boost(
+                    rows[len(ordinary) :],
+                    (seen == cause.value).astype(float),
+                    ordered,
+                    weight=None,
+                    seed=seed,
+                    rounds=CAUSE_ROUNDS,
+                    leaves=15,
+                )
+            )
         )
         for cause in known
     }
-    return FaultClassifier(names=ordered, trees=trees, causes=heads)
+    return FaultClassifier(
+        names=ordered,
+        trees=Packed(pack_lightgbm(text, explains=True)),
+        causes=heads,
+        rows=training_rows(text).astype(np.float32),
+    )
 
 
 def _boost(
@@ -126,7 +143,8 @@ def _boost(
     seed: int,
     rounds: int,
     leaves: int,
-) -> Packed:
+) -> str:
+    """LightGBM's text of the trees."""
     import lightgbm as lgb  # noqa: PLC0415 - training alone needs it
 
     parameters = {
@@ -144,5 +162,4 @@ def _boost(
         "verbosity": -1,
     }
     data = lgb.Dataset(rows, target, weight=weight, feature_name=list(names), free_raw_data=True)
-    booster = lgb.train(parameters, data, num_boost_round=rounds)
-    return Packed(pack_lightgbm(booster.model_to_string(), explains=weight is not None))
+    return lgb.train(parameters, data, num_boost_round=rounds).model_to_string()

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-REACH: Final = 3.0
+REACH: Final = 2.0
 """Distance, in robust standard deviations over all features, at which a verdict counts e^-0.5."""
-MOST_LEANING: Final = 1.2
-"""Evidence is changed by a factor of exp(1.2), 3.3, at most."""
+MOST_LEANING: Final = 0.6
+"""Evidence is changed by a factor of exp(0.6), 1.8, at most: chosen, with the reach, on May to August 2019, where more
+gained on one site and lost on the other."""
 
 
 class Verdict(StrEnum):

@@ -107,9 +107,9 @@ class Watch:
             for finding in told:
                 yield msgspec.structs.replace(finding, episode_id=first.get(finding.finding_id))
         if budget is not None:
-            before = budget.debt
-            budget.close(day, scores=scores.tolist(), stations=[row.station_id for row, _ in members], alarms=began)
-            allowed = began - (budget.debt - before)
+            allowed = budget.close(
+                day, scores=scores.tolist(), stations=[row.station_id for row, _ in members], alarms=began
+            )
         else:
             allowed = 0.0
         self.days.append(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from plugcast.services.detect_run import DetectReport
 
 SHOWN_REASONS: Final = 2
+SHOWN_VALUES: Final = 8
 FileArgument = Annotated[Path, typer.Argument(help="Sessions: ACN-Data JSON or CSV, or a table of sessions.")]
 ModelOption = Annotated[
     Path | None,
@@ -60,7 +61,12 @@ def detect(
         float | None, typer.Option(help="Findings of the model per station and week. [default: 0.1, or the settings']")
     ] = None,
     model: ModelOption = None,
-    target: Annotated[Path | None, typer.Option("--out", help="Also write the report as JSON to this file.")] = None,
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="Also write the report to this file: .html for a page, .png for pictures, else JSON."
+        ),
+    ] = None,
     top: Annotated[int, typer.Option(min=0, help="Findings to print; --json and --out have all.")] = 20,
     seed: SeedOption = 0,
     time_zone: TimeZoneOption = None,
@@ -77,7 +83,7 @@ def detect(
     wish = detect_run.Wish(file=file, train=train, from_at=from_at, budget=budget, model=model, seed=seed)
     report = detect_run.detect(wish, settings, now=datetime.now(UTC), say=_note)
     if target is not None:
-        _write(report, target)
+        _write(report, target, settings.site.time_zone)
     if as_json:
         emit_json(detect_run.document(report))
     else:
@@ -94,6 +100,9 @@ def explain(
     seed: SeedOption = 0,
     time_zone: TimeZoneOption = None,
     config: ConfigOption = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Also draw the Shapley values into this PNG file.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say all that speaks for one finding: its reasons, and each detector's evidence."""
@@ -103,6 +112,12 @@ def explain(
     wish = detect_run.Wish(file=file, model=model, seed=seed)
     report = detect_run.detect(wish, settings, now=datetime.now(UTC), say=_note)
     told = detect_run.explanation(report, finding)
+    if plot is not None:
+        from plugcast.adapters.files import write_atomic
+        from plugcast.services.explain_picture import picture_of
+
+        write_atomic(plot, picture_of(told))
+        err().print(f"Drew the Shapley values into {plot}.", highlight=False)
     if as_json:
         emit_json(told)
         return
@@ -112,9 +127,13 @@ def explain(
     out().print("Evidence (2 = one in a hundred):", highlight=False)
     for name, value in told["evidence"].items():
         out().print(f"  {name:12} {value:5.2f}", highlight=False)
-    out().print("Shapley values of the evidence, against a median session:", highlight=False)
-    for name, value in told["shapley"][:10]:
-        out().print(f"  {name:24} {value:+6.2f}", highlight=False)
+    parts = {"Shapley values of the evidence, against a median session:": told["shapley"]}
+    titles = {"forest": "isolation forest (steps of its path)", "faults": "fault classifier (log-odds)"}
+    parts |= {f"Exact Shapley values, {titles[part]}:": values for part, values in told["tree_shap"].items()}
+    for title, values in parts.items():
+        out().print(title, highlight=False)
+        for name, value in values[:SHOWN_VALUES]:
+            out().print(f"  {name:24} {value:+6.2f}", highlight=False)
 
 
 def tell(
@@ -185,13 +204,20 @@ def _instant(text: str, time_zone: str) -> datetime:
     return (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(time_zone))).astimezone(UTC)
 
 
-def _write(report: DetectReport, target: Path) -> None:
+def _write(report: DetectReport, target: Path, time_zone: str) -> None:
     import msgspec
 
     from plugcast.adapters.files import write_atomic
+    from plugcast.services import detect_report
     from plugcast.services.detect_run import document
 
-    write_atomic(target, msgspec.json.format(msgspec.json.encode(document(report)), indent=2) + b"\n")
+    if target.suffix.lower() in {".html", ".htm"}:
+        content = detect_report.html(report, time_zone).encode()
+    elif target.suffix.lower() == ".png":
+        content = detect_report.png(report)
+    else:
+        content = msgspec.json.format(msgspec.json.encode(document(report)), indent=2) + b"\n"
+    write_atomic(target, content)
     err().print(f"Wrote {len(report.findings):,} findings to {target}.", highlight=False)
 
 

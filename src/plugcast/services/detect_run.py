@@ -10,11 +10,12 @@ import msgspec
 import polars as pl
 
 from plugcast.adapters.files import LocalArtifacts
-from plugcast.anomaly.detector import Detector, station_weeks
+from plugcast.anomaly.detector import Detector, matrix_of, station_weeks
 from plugcast.anomaly.feedback import Entry, Feedback, Verdict
 from plugcast.anomaly.model_file import has_detector, load_detector, save_detector
 from plugcast.anomaly.shapley import shapley
-from plugcast.anomaly.stack import RELATIVE
+from plugcast.anomaly.stack import NAMES, RELATIVE
+from plugcast.anomaly.treeshap import faults_shap, forest_shap
 from plugcast.anomaly.watch import ALARMING
 from plugcast.errors import InputError
 from plugcast.features.sessions import rows_of
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from plugcast.anomaly.watch import Day
     from plugcast.config import Settings
     from plugcast.domain.finding import Finding
+    from plugcast.features.sessions import SessionFeatures
     from plugcast.ports import ArtifactStore, SessionsRead
 
 TRAIN_SHARE: Final = 0.7
@@ -59,6 +62,8 @@ class DetectReport:
     station_weeks: float
     budget: float
     training: str
+    days: tuple[Day, ...] = ()
+    """What each local day came to, by site and current type."""
 
     @property
     def sessions(self) -> int:
@@ -113,7 +118,7 @@ def detect(wish: Wish, settings: Settings, *, now: datetime, say: Callable[[str]
     features = detector.features(read.sessions, read.user_inputs)
     features = features.filter(pl.col("session_id").is_in(kept["session_id"].implode()))
     budgets = [kind.threshold.alarms_per_station_week for kind in detector.models.values()]
-    findings, _ = watch(detector, features, time_zone=settings.site.time_zone)
+    findings, keeper = watch(detector, features, time_zone=settings.site.time_zone)
     return DetectReport(
         detector=detector,
         findings=findings,
@@ -123,6 +128,7 @@ def detect(wish: Wish, settings: Settings, *, now: datetime, say: Callable[[str]
         station_weeks=station_weeks(features),
         budget=budgets[0] if budgets else (wish.budget or settings.detect.alarms_per_station_week),
         training=training,
+        days=tuple(keeper.days),
     )
 
 
@@ -226,6 +232,24 @@ def explanation(report: DetectReport, finding_id: str) -> dict[str, Any]:
         "evidence": {name.removeprefix("evidence_"): scored[name] for name in names},
         "model_reasons": [reason.text for reason in report.detector.explain(row)[0]] if report.detector.models else [],
         "shapley": shapley(report.detector, row) if report.detector.models else [],
+        "tree_shap": tree_shap(report.detector, row) if report.detector.models else {},
+    }
+
+
+def tree_shap(detector: Detector, row: SessionFeatures) -> dict[str, list[tuple[str, float]]]:
+    """Exact Shapley values by part, most odd first; positive makes the session odder.
+
+    ``forest``: of how much shorter the isolation forest's mean path is; ``faults``: of the log-odds of a fault.
+    """
+    stack = (detector.models.get(row.current_type) or next(iter(detector.models.values()))).stack
+    matrix = matrix_of([row])
+    found = {"forest": (stack.forest.names, -forest_shap(stack.forest, matrix, NAMES)[0])}
+    known = None if stack.faults is None else faults_shap(stack.faults, matrix, NAMES)
+    if stack.faults is not None and known is not None:
+        found["faults"] = (stack.faults.names, known[0])
+    return {
+        part: sorted(zip(names, values.tolist(), strict=True), key=lambda item: (-item[1], item[0]))
+        for part, (names, values) in found.items()
     }
 
 

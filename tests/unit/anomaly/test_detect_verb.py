@@ -88,3 +88,25 @@ def test_another_file_can_be_learnt_from(table: Path) -> None:
 @pytest.mark.parametrize("arguments", [("--since", "soon"), ("--budget", "0"), ("--budget", "nan")])
 def test_a_wrong_wish_is_usage(table: Path, arguments: tuple[str, str]) -> None:
     assert run(table, *arguments).exit_code == 2
+
+
+def test_a_page_and_pictures_are_written_where_the_name_asks_for_them(table: Path, tmp_path: Path) -> None:
+    page, picture, plot = tmp_path / "odd.html", tmp_path / "odd.png", tmp_path / "why.png"
+    assert run(table, "--out", page).exit_code == 3
+    assert run(table, "--out", picture).exit_code == 3
+    text = page.read_text()
+    assert "charging never started" in text
+    assert FAILED in text
+    assert "<script" not in text
+    assert "src=" not in text
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert run("explain", FAILED, table, "--plot", plot).exit_code == 0
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_explain_gives_exact_shapley_values_beside_the_sampled_ones(table: Path) -> None:
+    told = json.loads(run("explain", FAILED, table, "--json").stdout)
+    assert set(told["tree_shap"]) == {"forest", "faults"}
+    assert {name for name, _ in told["tree_shap"]["forest"]} <= {name for name, _ in told["shapley"]}
+    values = [value for _, value in told["tree_shap"]["faults"]]
+    assert values == sorted(values, reverse=True)

@@ -29,6 +29,8 @@ class Nodes:
     """(nodes,) of leaves, and what is to be expected at inner nodes: between their children's."""
     fill: NDArray[np.float64]
     """(features,) what a missing value counts as where the rule is Missing.FILL."""
+    rows: NDArray[np.float64] | None = None
+    """(nodes,) training rows in leaves; None where they are not known."""
 
     @property
     def leaf(self) -> NDArray[np.bool_]:

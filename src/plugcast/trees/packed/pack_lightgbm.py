@@ -75,6 +75,7 @@ def read_lightgbm(text: str) -> tuple[Nodes, Link, float]:
         threshold=_as_seen(np.array(growing.threshold, np.float64)),
         answer=answer,
         fill=np.zeros(len(names)),
+        rows=np.array(growing.rows, np.float64),
     )
     if not blocks or (nodes.feature >= len(names)).any() or not np.isfinite(nodes.answer).all():
         raise ModelError("The LightGBM text model has no trees, or none that a row can go through. Train it again.")
@@ -92,6 +93,15 @@ def pack_lightgbm(text: str, *, explains: bool = False) -> Forest:
     """
     nodes, link, slope = read_lightgbm(text)
     return pack_nodes(nodes, link=link, slope=slope, explains=explains)
+
+
+def training_rows(text: str) -> NDArray[np.float64]:
+    """How many training rows came to each node, in the order of the packed nodes; see ``read_lightgbm``."""
+    nodes, _, _ = read_lightgbm(text)
+    rows = np.zeros(len(nodes.right)) if nodes.rows is None else nodes.rows.copy()
+    for node in np.flatnonzero(~nodes.leaf)[::-1].tolist():  # children stand behind their parents
+        rows[node] = rows[node + 1] + rows[nodes.right[node]]
+    return rows
 
 
 def _facts(block: str) -> dict[str, str]:
