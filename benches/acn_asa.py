@@ -38,9 +38,9 @@ def installed() -> bool:
 class Asa:
     """Plugs into acnportal as ``BaseAlgorithm`` does."""
 
-    def __init__(self, *, quick: bool = False, practical: bool = False) -> None:
+    def __init__(self, *, quick: bool = False, practical: bool = False, only_taken: bool = False) -> None:
         self.quick, self.practical = quick, practical
-        self.only_taken = practical
+        self.only_taken = only_taken
         """Leave stations without a car out: the same optimum in a fraction of the time. The original carries them."""
         self.max_recompute = 1 if practical else None
         self.solve_stats: list[Any] = []
