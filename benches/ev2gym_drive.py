@@ -17,8 +17,8 @@ COUNTED: Final = (
 )  # fmt: skip
 
 
-def main(scenario: str, seeds: list[int], steps: int) -> list[dict[str, Any]]:
-    """Every agent on every seed; ``steps`` 0 takes the scenario's own length."""
+def main(scenario: str, seeds: list[int]) -> list[dict[str, Any]]:
+    """Every agent on every seed, over the scenario's own length: EV2Gym never ends drawing cars for a short one."""
     warnings.simplefilter("ignore")  # of EV2Gym's own code
     import ev2gym  # noqa: PLC0415 - only here
     import numpy as np  # noqa: PLC0415 - the same
@@ -30,8 +30,6 @@ def main(scenario: str, seeds: list[int], steps: int) -> list[dict[str, Any]]:
 
     package = Path(ev2gym.__file__).parent
     settings = yaml.safe_load((package / "example_config_files" / f"{scenario}.yaml").read_text(encoding="utf-8"))
-    if steps:
-        settings["simulation_length"] = steps
     settings["ev"].setdefault("min_emergency_battery_capacity", 0)
     made = []
     with tempfile.TemporaryDirectory() as folder:
@@ -62,5 +60,5 @@ def main(scenario: str, seeds: list[int], steps: int) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     with contextlib.redirect_stdout(sys.stderr):
-        found = main(sys.argv[1], [int(seed) for seed in sys.argv[2].split(",")], int(sys.argv[3]))
+        found = main(sys.argv[1], [int(seed) for seed in sys.argv[2].split(",")])
     sys.stdout.write(json.dumps(found) + "\n")
