@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
+from plugcast.anomaly.judgement import BudgetState, OpenEpisode
 from plugcast.anomaly.threshold import Tail
 
 if TYPE_CHECKING:
@@ -69,6 +70,31 @@ class RollingBudget:
         self.debt = 0.0
         self._day: int | None = None
 
+    def to_state(self) -> BudgetState:
+        """All that the threshold does not say."""
+        return BudgetState(
+            scores=tuple(self._scores),
+            held_out=tuple(self._tail.held_out.tolist()),
+            changed=self._changed,
+            days=tuple(self._days),
+            seen=dict(self._seen),
+            debt=self.debt,
+            day=self._day,
+        )
+
+    @classmethod
+    def from_state(cls, threshold: Threshold, state: BudgetState) -> Self:
+        """Goes on where the other one stood."""
+        made = cls(threshold)
+        made._scores = deque(state.scores, maxlen=WINDOW)
+        made._tail = Tail(held_out=np.array(state.held_out, dtype=np.float64))
+        made._changed = state.changed
+        made._days = deque(state.days)
+        made._seen = dict(state.seen)
+        made.debt = state.debt
+        made._day = state.day
+        return made
+
     def level(self, day: int) -> DayLevel:
         """Levels of a local day (a running number), from what was closed before it."""
         self._start(day)
@@ -120,14 +146,32 @@ class Episodes:
     """Hysteresis by station: the same fault found again is the same alarm until the station is ordinary again."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, str], tuple[str, int, int]] = {}
-        """(station, cause) -> (first finding, ordinary sessions since, last day)."""
+        self._open: dict[tuple[tuple[str, str], str], tuple[str, int, int]] = {}
+        """((site, station), cause) -> (first finding, ordinary sessions since, last day)."""
 
-    def step(self, station: str, day: int, *, found: Sequence[tuple[str, str]], cleared: bool) -> dict[str, str]:
+    def to_state(self) -> tuple[OpenEpisode, ...]:
+        """All that are open, by station and cause."""
+        return tuple(
+            OpenEpisode(site_id=site, station_id=station, cause=cause, finding_id=first, ordinary=ordinary, day=day)
+            for ((site, station), cause), (first, ordinary, day) in sorted(self._open.items())
+        )
+
+    @classmethod
+    def from_state(cls, state: Iterable[OpenEpisode]) -> Self:
+        """Goes on with these; of several partitions where one takes over their stations."""
+        made = cls()
+        made._open = {
+            ((kept.site_id, kept.station_id), kept.cause): (kept.finding_id, kept.ordinary, kept.day) for kept in state
+        }
+        return made
+
+    def step(
+        self, station: tuple[str, str], day: int, *, found: Sequence[tuple[str, str]], cleared: bool
+    ) -> dict[str, str]:
         """One session: its findings (id, cause), and the first finding of the episode that each belongs to.
 
         Args:
-            station: Where.
+            station: Site and station; two sites may use one name.
             day: The local day's number.
             found: Nothing where the session raised no alarm.
             cleared: Whether it was ordinary by the lower of the two levels.

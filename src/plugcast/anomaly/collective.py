@@ -12,11 +12,9 @@ import numpy as np
 from plugcast.domain.finding import Cause, Finding, Reason, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from numpy.typing import NDArray
-
-    from plugcast.features.sessions import SessionFeatures
+    from plugcast.anomaly.judgement import Judgement
 
 ODD_P: Final = 0.05
 """A station is odd that day if its oddest session is among the oddest of twenty."""
@@ -26,17 +24,17 @@ ONCE_IN: Final = 1e-6
 """Independent stations would show so many odd ones less often than on one day in a million."""
 
 
-def site_events(rows: Sequence[SessionFeatures], p_values: NDArray[np.float64]) -> tuple[Finding, ...]:
-    """At most one finding a site, on the sessions of one local day and their p-values (NaN = not judged)."""
-    sites: defaultdict[str, list[tuple[SessionFeatures, float]]] = defaultdict(list)
-    for row, p_value in zip(rows, p_values.tolist(), strict=True):
-        if p_value == p_value:  # noqa: PLR0124 - NaN is unequal to itself
-            sites[row.site_id].append((row, p_value))
+def site_events(judgements: Iterable[Judgement]) -> tuple[Finding, ...]:
+    """At most one finding a site, on the judgements of one local day, in any order."""
+    sites: defaultdict[str, list[tuple[Judgement, float]]] = defaultdict(list)
+    for judgement in judgements:
+        if judgement.p_value is not None:
+            sites[judgement.site_id].append((judgement, judgement.p_value))
     found = (_event(site, members) for site, members in sorted(sites.items()))
     return tuple(event for event in found if event is not None)
 
 
-def _event(site_id: str, members: Sequence[tuple[SessionFeatures, float]]) -> Finding | None:
+def _event(site_id: str, members: Sequence[tuple[Judgement, float]]) -> Finding | None:
     stations = sorted({row.station_id for row, _ in members})
     odd = sorted({row.station_id for row, p_value in members if p_value <= ODD_P})
     sessions = len(members)
@@ -46,9 +44,10 @@ def _event(site_id: str, members: Sequence[tuple[SessionFeatures, float]]) -> Fi
     chance = binomial_tail(odd_sessions, sessions, ODD_P)
     if chance > ONCE_IN:
         return None
-    last = max((row for row, _ in members), key=lambda row: (row.observed_at, row.session_id))
-    silent = sum(row.done_missing == 1.0 for row, p_value in members if p_value <= ODD_P)
-    slow = float(np.nanmedian([row.user_mean_kw_z for row, p in members if p <= ODD_P] or [math.nan]))
+    last = max((row for row, _ in members), key=lambda row: row.order)
+    silent = sum(row.done_missing for row, p_value in members if p_value <= ODD_P)
+    normed = [row.user_mean_kw_z for row, p in members if p <= ODD_P and row.user_mean_kw_z is not None]
+    slow = float(np.median(normed)) if normed else math.nan
     about = (
         f"; {silent} of them reported no end of charging"
         if silent > odd_sessions / 2

@@ -2,45 +2,35 @@
 
 Alarms are findings of severity warning and above; notices (info) come beside them and cost nothing. All that changes
 is a pure function of what was judged before the last local midnight, but for episodes, which belong to one station.
+So a day can be judged in pieces (:meth:`Watch.judge_open`), by as many watches as a stream has partitions; when it is
+over, each is told the judgements of all (:meth:`Watch.close_day`), and all agree on the next day.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 import numpy as np
 
-from plugcast.anomaly.budget import Episodes, RollingBudget
+from plugcast.anomaly.budget import DayLevel, Episodes, RollingBudget
 from plugcast.anomaly.collective import site_events
+from plugcast.anomaly.judgement import STATE_VERSION, Day, Judgement, SiteBudget, WatchState, known
 from plugcast.domain.finding import Finding, Severity
+from plugcast.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from plugcast.anomaly.detector import Detector
+    from plugcast.anomaly.detector import Detector, Judged
     from plugcast.features.sessions import SessionFeatures
 
 ALARMING: Final = frozenset({Severity.WARNING, Severity.CRITICAL})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Day:
-    """What one local day came to, of one site and current type."""
-
-    day: int
-    site_id: str
-    current_type: str
-    sessions: int
-    alarms: int
-    """Episodes that began."""
-    allowed: float
-    """Of the budget, by the stations in use."""
-    alpha: float
+NO_LEVEL: Final = DayLevel(alpha=0.0, clear_alpha=0.0)
 
 
 class Watch:
@@ -55,74 +45,181 @@ class Watch:
             self._zone = ZoneInfo("UTC")
         self._budgets: dict[tuple[str, str], RollingBudget] = {}
         self._episodes = Episodes()
+        self._closed: int | None = None
 
     def judge(self, rows: Sequence[SessionFeatures]) -> tuple[Finding, ...]:
-        """Findings on the rows, which begin no earlier than those judged before; a day is whole in one call."""
-        ordered = sorted(rows, key=lambda row: (row.observed_at, row.site_id, row.session_id))
-        scored = self.detector.scored(ordered)
-        made: list[Finding] = []
-        places = iter(range(len(ordered)))
-        for day, group in groupby(ordered, key=self._day):
-            today = [(row, next(places)) for row in group]
-            kinds: defaultdict[tuple[str, str], list[tuple[SessionFeatures, int]]] = defaultdict(list)
-            for row, place in today:
-                kinds[row.site_id, row.current_type].append((row, place))
-            found: list[Finding] = []
-            for key, members in sorted(kinds.items()):
-                found += self._day_of(key, day, members, scored.broken, scored.total)
-            found += site_events([row for row, _ in today], scored.p_value[[place for _, place in today]])
-            made += sorted(found, key=lambda finding: (finding.observed_at, finding.session_id))
-        return tuple(made)
+        """Findings on whole days, later ones than those judged before: each is opened, then closed."""
+        return tuple(finding for found, _ in self.judge_days(rows) for finding in found)
 
-    def _day(self, row: SessionFeatures) -> int:
+    def judge_days(
+        self, rows: Sequence[SessionFeatures]
+    ) -> Iterator[tuple[tuple[Finding, ...], tuple[Judgement, ...]]]:
+        """As :meth:`judge`, day by day, with the judgements."""
+        ordered = _in_order(rows)
+        scored = self.detector.scored(ordered)  # all at once is quicker, and gives the same bits
+        places = iter(range(len(ordered)))
+        for day, group in groupby(ordered, key=self.day_of):
+            today = list(group)
+            found, judgements = self._open(day, today, scored, [next(places) for _ in today])
+            found += self.close_day(day, judgements)
+            yield tuple(sorted(found, key=lambda finding: (finding.observed_at, finding.session_id))), judgements
+
+    def judge_open(self, rows: Sequence[SessionFeatures]) -> tuple[tuple[Finding, ...], tuple[Judgement, ...]]:
+        """Findings on some sessions of the open day, without the site's events, and what closing the day needs.
+
+        Args:
+            rows: Of one local day that is not closed; each station's in the order of their records over all calls.
+
+        Raises:
+            ValueError: The rows are of several days, or of one that is closed.
+        """
+        ordered = _in_order(rows)
+        days = {self.day_of(row) for row in ordered}
+        if len(days) > 1:
+            raise ValueError(f"wanted rows of one local day, found {len(days)} days")
+        if not days:
+            return (), ()
+        found, judgements = self._open(days.pop(), ordered, self.detector.scored(ordered), range(len(ordered)))
+        return tuple(found), judgements
+
+    def close_day(self, day: int, judgements: Iterable[Judgement]) -> tuple[Finding, ...]:
+        """End a local day: the site's events (the same ones in every partition), and budgets for the next day.
+
+        Args:
+            day: Its running number.
+            judgements: Of ALL partitions, each session's once, in any order.
+
+        Raises:
+            ValueError: The day is closed already, or a judgement is of another one.
+        """
+        self._require_open(day)
+        ordered = sorted(judgements, key=lambda judgement: judgement.order)
+        if any(judgement.day != day for judgement in ordered):
+            raise ValueError(f"wanted judgements of day {day} alone")
+        kinds: defaultdict[tuple[str, str], list[Judgement]] = defaultdict(list)
+        for judgement in ordered:
+            kinds[judgement.site_id, judgement.current_type].append(judgement)
+        for key, members in sorted(kinds.items()):
+            self.days.append(self._close_kind(key, day, members))
+        self._closed = day
+        return site_events(ordered)
+
+    def day_of(self, row: SessionFeatures) -> int:
+        """The running number of the local day to which the row's record belongs."""
         return row.observed_at.astimezone(self._zone).toordinal()
 
-    def _day_of(
-        self,
-        key: tuple[str, str],
-        day: int,
-        members: Sequence[tuple[SessionFeatures, int]],
-        broken: Sequence[Sequence[object]],
-        total: np.ndarray,
-    ) -> Iterator[Finding]:
-        budget = self._budget(key)
-        places = [place for _, place in members]
-        scores = total[places]
-        if budget is None:
-            level_alpha, clear, p_values = 0.0, 0.0, np.full(len(members), np.nan)
-        else:
-            level = budget.level(day)
-            level_alpha, clear, p_values = level.alpha, level.clear_alpha, budget.p_values(scores)
-        began = 0
-        for (row, place), value, p_value in zip(members, scores.tolist(), p_values.tolist(), strict=True):
-            told = self.detector.findings(row, broken[place], value, p_value, level_alpha)  # type: ignore[arg-type]
-            alarms = [finding for finding in told if finding.severity in ALARMING]
-            first = self._episodes.step(
-                row.station_id,
-                day,
-                found=[(finding.finding_id, finding.cause.value) for finding in alarms],
-                cleared=not p_value <= clear,
-            )
-            began += any(first[finding.finding_id] == finding.finding_id for finding in alarms)
-            for finding in told:
-                yield msgspec.structs.replace(finding, episode_id=first.get(finding.finding_id))
-        if budget is not None:
-            allowed = budget.close(
-                day, scores=scores.tolist(), stations=[row.station_id for row, _ in members], alarms=began
-            )
-        else:
-            allowed = 0.0
-        self.days.append(
-            Day(
-                day=day,
-                site_id=key[0],
-                current_type=key[1],
-                sessions=len(members),
-                alarms=began,
-                allowed=allowed,
-                alpha=level_alpha,
-            )
+    def to_state(self) -> WatchState:
+        """All that :meth:`from_state` needs to go on, at any moment."""
+        return WatchState(
+            detector_version=self.detector.version,
+            time_zone=self._zone.key,
+            closed_day=self._closed,
+            budgets=tuple(
+                SiteBudget(site_id=site, current_type=kind, budget=budget.to_state())
+                for (site, kind), budget in sorted(self._budgets.items())
+            ),
+            episodes=self._episodes.to_state(),
+            days=tuple(self.days),
         )
+
+    @classmethod
+    def from_state(cls, detector: Detector, state: WatchState) -> Self:
+        """A watch that goes on where another one stood.
+
+        Raises:
+            InputError: The state is of another detector, whose scores mean something else, or of another layout.
+        """
+        if (state.version, state.detector_version) != (STATE_VERSION, detector.version):
+            raise InputError(
+                f"Wanted the state (layout {STATE_VERSION}) of a watch with detector {detector.version}; found layout "
+                f"{state.version} of detector {state.detector_version}. Start a new watch, or load that detector."
+            )
+        made = cls(detector, time_zone=state.time_zone)
+        made.days = list(state.days)
+        made._closed = state.closed_day
+        made._episodes = Episodes.from_state(state.episodes)
+        for kept in state.budgets:
+            threshold = detector.models[kept.current_type].threshold
+            made._budgets[kept.site_id, kept.current_type] = RollingBudget.from_state(threshold, kept.budget)
+        return made
+
+    def _open(
+        self, day: int, rows: Sequence[SessionFeatures], scored: Judged, places: Sequence[int]
+    ) -> tuple[list[Finding], tuple[Judgement, ...]]:
+        """Rows of one day in order, and where each stands in ``scored``."""
+        self._require_open(day)
+        levels: dict[tuple[str, str], tuple[DayLevel, RollingBudget | None]] = {}
+        found: list[Finding] = []
+        judgements = []
+        for row, place in zip(rows, places, strict=True):
+            key = row.site_id, row.current_type
+            if key not in levels:
+                budget = self._budget(key)
+                levels[key] = (NO_LEVEL if budget is None else budget.level(day)), budget
+            level, budget = levels[key]
+            total = float(scored.total[place])
+            p_value = math.nan if budget is None else float(budget.p_values(np.array([total]))[0])
+            told, began = self._told(
+                row, day, level, self.detector.findings(row, scored.broken[place], total, p_value, level.alpha), p_value
+            )
+            found += told
+            judgements.append(
+                Judgement(
+                    session_id=row.session_id,
+                    site_id=row.site_id,
+                    station_id=row.station_id,
+                    current_type=row.current_type,
+                    day=day,
+                    observed_at=row.observed_at,
+                    total=known(total),
+                    p_value=known(float(scored.p_value[place])),
+                    p_value_of_day=known(p_value),
+                    began=began,
+                    done_missing=row.done_missing == 1.0,
+                    user_mean_kw_z=known(row.user_mean_kw_z),
+                )
+            )
+        return found, tuple(judgements)
+
+    def _told(
+        self, row: SessionFeatures, day: int, level: DayLevel, told: Sequence[Finding], p_value: float
+    ) -> tuple[list[Finding], bool]:
+        """A session's findings with their episodes, and whether one began."""
+        alarms = [finding for finding in told if finding.severity in ALARMING]
+        first = self._episodes.step(
+            (row.site_id, row.station_id),
+            day,
+            found=[(finding.finding_id, finding.cause.value) for finding in alarms],
+            cleared=not p_value <= level.clear_alpha,
+        )
+        began = any(first[finding.finding_id] == finding.finding_id for finding in alarms)
+        return [msgspec.structs.replace(f, episode_id=first.get(f.finding_id)) for f in told], began
+
+    def _close_kind(self, key: tuple[str, str], day: int, members: Sequence[Judgement]) -> Day:
+        budget = self._budget(key)
+        alarms = sum(judgement.began for judgement in members)
+        alpha, allowed = 0.0, 0.0
+        if budget is not None:
+            alpha = budget.level(day).alpha
+            allowed = budget.close(
+                day,
+                scores=[judgement.total for judgement in members if judgement.total is not None],
+                stations=[judgement.station_id for judgement in members],
+                alarms=alarms,
+            )
+        return Day(
+            day=day,
+            site_id=key[0],
+            current_type=key[1],
+            sessions=len(members),
+            alarms=alarms,
+            allowed=allowed,
+            alpha=alpha,
+        )
+
+    def _require_open(self, day: int) -> None:
+        if self._closed is not None and day <= self._closed:
+            raise ValueError(f"day {day} is over: day {self._closed} is closed")
 
     def _budget(self, key: tuple[str, str]) -> RollingBudget | None:
         model = self.detector.models.get(key[1])
@@ -131,3 +228,7 @@ class Watch:
         if key not in self._budgets:
             self._budgets[key] = RollingBudget(model.threshold)
         return self._budgets[key]
+
+
+def _in_order(rows: Iterable[SessionFeatures]) -> list[SessionFeatures]:
+    return sorted(rows, key=lambda row: (row.observed_at, row.site_id, row.session_id))

@@ -67,6 +67,12 @@ def detect(
             "--out", help="Also write the report to this file: .html for a page, .png for pictures, else JSON."
         ),
     ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write the score of every session reported on: .csv, .jsonl or .parquet.", show_default=False
+        ),
+    ] = None,
     top: Annotated[int, typer.Option(min=0, help="Findings to print; --json and --out have all.")] = 20,
     seed: SeedOption = 0,
     time_zone: TimeZoneOption = None,
@@ -78,12 +84,17 @@ def detect(
         raise typer.BadParameter(f"wanted a number above 0 and at most 100, found {budget}.", param_hint="--budget")
     settings = settings_for(config, time_zone)
     from_at = _instant(since, settings.site.time_zone) if since else None
-    from plugcast.services import detect_run
+    from plugcast.services import detect_run, detect_scores
 
+    if scores is not None:
+        detect_scores.require_suffix(scores)
     wish = detect_run.Wish(file=file, train=train, from_at=from_at, budget=budget, model=model, seed=seed)
     report = detect_run.detect(wish, settings, now=datetime.now(UTC), say=_note)
     if target is not None:
         _write(report, target, settings.site.time_zone)
+    if scores is not None:
+        detect_scores.write_scores(report, scores)
+        _note(f"Wrote the scores of {report.sessions:,} sessions to {scores}.")
     if as_json:
         emit_json(detect_run.document(report))
     else:

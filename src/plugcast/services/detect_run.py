@@ -19,7 +19,7 @@ from plugcast.anomaly.treeshap import faults_shap, forest_shap
 from plugcast.anomaly.watch import ALARMING
 from plugcast.errors import InputError
 from plugcast.features.sessions import rows_of
-from plugcast.services.detection import train_detector, watch
+from plugcast.services.detection import train_detector, watch_closely
 from plugcast.services.sources import open_sessions, require_rows
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from plugcast.anomaly.watch import Day
+    from plugcast.anomaly.judgement import Day, Judgement
     from plugcast.config import Settings
     from plugcast.domain.finding import Finding
     from plugcast.features.sessions import SessionFeatures
@@ -64,6 +64,8 @@ class DetectReport:
     training: str
     days: tuple[Day, ...] = ()
     """What each local day came to, by site and current type."""
+    judgements: tuple[Judgement, ...] = ()
+    """Of every session reported on, in the order of their records."""
 
     @property
     def sessions(self) -> int:
@@ -118,7 +120,7 @@ def detect(wish: Wish, settings: Settings, *, now: datetime, say: Callable[[str]
     features = detector.features(read.sessions, read.user_inputs)
     features = features.filter(pl.col("session_id").is_in(kept["session_id"].implode()))
     budgets = [kind.threshold.alarms_per_station_week for kind in detector.models.values()]
-    findings, keeper = watch(detector, features, time_zone=settings.site.time_zone)
+    findings, judgements, keeper = watch_closely(detector, features, time_zone=settings.site.time_zone)
     return DetectReport(
         detector=detector,
         findings=findings,
@@ -129,6 +131,7 @@ def detect(wish: Wish, settings: Settings, *, now: datetime, say: Callable[[str]
         budget=budgets[0] if budgets else (wish.budget or settings.detect.alarms_per_station_week),
         training=training,
         days=tuple(keeper.days),
+        judgements=judgements,
     )
 
 

@@ -16,6 +16,7 @@ from plugcast.simulate.inject import LABELS, inject
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from plugcast.anomaly.judgement import Judgement
     from plugcast.anomaly.stack import StackSpec
     from plugcast.domain.finding import Finding
     from plugcast.domain.site import Station
@@ -102,8 +103,18 @@ def train_detector(
 
 def watch(detector: Detector, features: pl.DataFrame, *, time_zone: str) -> tuple[tuple[Finding, ...], Watch]:
     """Findings on ``SESSION_FEATURES`` as a stream would make them, and the watch with its days."""
+    findings, _, keeper = watch_closely(detector, features, time_zone=time_zone)
+    return findings, keeper
+
+
+def watch_closely(
+    detector: Detector, features: pl.DataFrame, *, time_zone: str
+) -> tuple[tuple[Finding, ...], tuple[Judgement, ...], Watch]:
+    """As :func:`watch`, with the judgement of every session, odd or not."""
     keeper = Watch(detector, time_zone=time_zone)
-    return keeper.judge(rows_of(features.select(list(SESSION_FEATURES)))), keeper
+    days = list(keeper.judge_days(rows_of(features.select(list(SESSION_FEATURES)))))
+    findings = tuple(finding for found, _ in days for finding in found)
+    return findings, tuple(judgement for _, judged in days for judgement in judged), keeper
 
 
-__all__ = ["DRAWS", "LABELS", "FaultMaker", "declared", "train_detector", "watch"]
+__all__ = ["DRAWS", "LABELS", "FaultMaker", "declared", "train_detector", "watch", "watch_closely"]

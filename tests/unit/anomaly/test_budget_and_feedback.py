@@ -46,12 +46,12 @@ def test_the_tail_goes_on_where_ranks_end_and_is_calibrated() -> None:
 
 def test_the_same_fault_is_one_episode_until_the_station_is_ordinary() -> None:
     episodes = Episodes()
-    assert episodes.step("s", 1, found=[("f1", "derating")], cleared=False) == {"f1": "f1"}
-    assert episodes.step("s", 2, found=[("f2", "derating")], cleared=False) == {"f2": "f1"}
-    assert episodes.step("s", 2, found=[("f3", "overstay")], cleared=False) == {"f3": "f3"}
+    assert episodes.step(("site", "s"), 1, found=[("f1", "derating")], cleared=False) == {"f1": "f1"}
+    assert episodes.step(("site", "s"), 2, found=[("f2", "derating")], cleared=False) == {"f2": "f1"}
+    assert episodes.step(("site", "s"), 2, found=[("f3", "overstay")], cleared=False) == {"f3": "f3"}
     for _ in range(CLEAR_AFTER):
-        episodes.step("s", 3, found=[], cleared=True)
-    assert episodes.step("s", 4, found=[("f4", "derating")], cleared=False) == {"f4": "f4"}
+        episodes.step(("site", "s"), 3, found=[], cleared=True)
+    assert episodes.step(("site", "s"), 4, found=[("f4", "derating")], cleared=False) == {"f4": "f4"}
 
 
 def _entry(name: str, verdict: Verdict, value: float) -> Entry:

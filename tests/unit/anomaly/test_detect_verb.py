@@ -110,3 +110,31 @@ def test_explain_gives_exact_shapley_values_beside_the_sampled_ones(table: Path)
     assert {name for name, _ in told["tree_shap"]["forest"]} <= {name for name, _ in told["shapley"]}
     values = [value for _, value in told["tree_shap"]["faults"]]
     assert values == sorted(values, reverse=True)
+
+
+def test_every_session_has_its_score_in_any_format_to_the_last_bit(table: Path, tmp_path: Path) -> None:
+    paths = {suffix: tmp_path / f"scores{suffix}" for suffix in (".csv", ".jsonl", ".parquet")}
+    for path in paths.values():
+        result = run(table, "--model", tmp_path / "model", "--scores", path, "--json")
+        assert result.exit_code == 3, result.output
+    findings = json.loads(result.stdout)["findings"]
+    scores = pl.read_parquet(paths[".parquet"])
+    assert scores.columns == ["session_id", "station_id", "observed_at", "score", "p_value", "by"]
+    assert scores.height == 120
+    assert scores["observed_at"].is_sorted()
+    for finding in findings:
+        row = scores.row(by_predicate=pl.col("session_id") == finding["session_id"], named=True)
+        if finding["by"].startswith("model:"):
+            assert (row["score"], row["p_value"]) == (finding["score"], finding["p_value"])
+    odd = scores.filter(pl.col("by").is_not_null())
+    assert set(odd["session_id"]) == {f["session_id"] for f in findings if not f["by"].startswith("site:")}
+    assert pl.read_csv(paths[".csv"], try_parse_dates=True).cast(scores.schema).equals(scores)
+    lines = [json.loads(line) for line in paths[".jsonl"].read_text().splitlines()]
+    assert [line["score"] for line in lines] == scores["score"].to_list()
+    assert [datetime.fromisoformat(line["observed_at"]) for line in lines] == scores["observed_at"].to_list()
+
+
+def test_scores_want_a_name_that_says_the_format(table: Path, tmp_path: Path) -> None:
+    result = run(table, "--scores", tmp_path / "scores.txt")
+    assert result.exit_code not in {0, 3}
+    assert not (tmp_path / "scores.txt").exists()
