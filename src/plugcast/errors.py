@@ -10,6 +10,10 @@ PlugcastError
 │   ├── RemoteUnavailableError
 │   ├── RemoteRefusedError
 │   └── IncompleteDownloadError
+├── LogError
+│   ├── LogUnavailableError
+│   ├── LogFullError
+│   └── LogFencedError
 ├── MissingExtraError
 ├── ModelError
 │   ├── ModelNotFoundError
@@ -82,6 +86,22 @@ class RemoteRefusedError(RemoteError):
 
 class IncompleteDownloadError(RemoteError):
     """Fewer records arrived than the service announced."""
+
+
+class LogError(PlugcastError):
+    """The log of messages did not do what was asked; what was acknowledged before is safe."""
+
+
+class LogUnavailableError(LogError):
+    """The log's server or file cannot be reached: trying later may help."""
+
+
+class LogFullError(LogError):
+    """The log has reached its bound of rows or bytes, or the disk has; nothing of the append was written."""
+
+
+class LogFencedError(LogError):
+    """Another member of the group has taken over: drop what was read, close, and join again."""
 
 
 class MissingExtraError(PlugcastError):

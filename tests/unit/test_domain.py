@@ -48,6 +48,8 @@ def _values(kind: Any) -> st.SearchStrategy[Any]:
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return _instances(kind)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Annotated, typing.Literal):
+        return _bounded(*arguments) if origin is typing.Annotated else st.sampled_from(arguments)
     if origin is UnionType or origin is typing.Union:
         return st.one_of([_values(each) for each in arguments])
     if origin is tuple and arguments[1:] == (Ellipsis,):
@@ -55,8 +57,19 @@ def _values(kind: Any) -> st.SearchStrategy[Any]:
     raise TypeError(f"no strategy for {kind}")
 
 
+def _bounded(kind: type, bound: msgspec.Meta) -> st.SearchStrategy[Any]:
+    """Any value that keeps to a declared bound."""
+    if kind is float:
+        return st.floats(bound.ge, bound.le)
+    if kind is str:
+        return st.text(min_size=bound.min_length or 0, max_size=bound.max_length)
+    assert kind is datetime
+    assert bound.tz
+    return INSTANTS
+
+
 def _instances(struct: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
-    hints = typing.get_type_hints(struct)
+    hints = typing.get_type_hints(struct, include_extras=True)
     return st.builds(struct, **{name: _values(hints[name]) for name in struct.__struct_fields__})
 
 

@@ -26,6 +26,7 @@ class RejectReason(StrEnum):
     CONFLICTING_DUPLICATE = "conflicting_duplicate"
     LATE = "late"
     TRACE_TOO_SHORT = "trace_too_short"
+    WRONG_VERSION = "wrong_version"
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from plugcast.domain.rejected import RejectReason
 from plugcast.domain.units import EARLIEST_AT
+from plugcast.domain.zones import known_zone
 
 Scalar = str | int | float | bool | None
 """What a native field may hold before it is checked."""
@@ -33,7 +32,6 @@ _HTTP_DATE: Final = re.compile(
 _DIGITS: Final = re.compile(r"[0-9]+")
 _WHOLE: Final = re.compile(r"([0-9]+)\.0")
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_ZONE_NAME: Final = re.compile(r"[A-Za-z]+(?:/[A-Za-z0-9_+-]+){0,2}")
 _MAX_INT: Final = 10**18
 _SHOWN_CHARS: Final = 60
 
@@ -68,18 +66,6 @@ def parse_instant(text: str) -> datetime | None:
         return parsed if parsed.tzinfo is None else parsed.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-
-
-@lru_cache(maxsize=512)
-def known_zone(name: str) -> bool:
-    """Whether the name is an IANA time zone of this machine."""
-    if not _ZONE_NAME.fullmatch(name):
-        return False
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
 
 
 class FieldReader:
