@@ -14,9 +14,9 @@ from benches.registry import Bar
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from plugcast.anomaly.detector import matrix_of
 from plugcast.anomaly.feedback import Entry, Feedback, Verdict
 from plugcast.anomaly.forests import fit_forest
+from plugcast.anomaly.kind_model import matrix_of
 from plugcast.anomaly.rules import check
 from plugcast.anomaly.stack import NAMES, RELATIVE, fit_unsupervised
 from plugcast.anomaly.treeshap import forest_shap

@@ -7,9 +7,7 @@ and leaves the detector as it was.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -19,9 +17,11 @@ import polars as pl
 
 from plugcast.anomaly.explain import odder_shares, reasons
 from plugcast.anomaly.feedback import Feedback
-from plugcast.anomaly.rules import RULES_VERSION, Broken, check
-from plugcast.anomaly.stack import NAMES, PARTS, RELATIVE, Faulty, Rows, Stack, StackSpec, fit_stack
-from plugcast.anomaly.threshold import ALARMS_PER_STATION_WEEK, Threshold, calibrate
+from plugcast.anomaly.kind_model import KindModel, fit_kind, matrix_of, version_of
+from plugcast.anomaly.rules import Broken, check
+from plugcast.anomaly.stack import NAMES, PARTS, RELATIVE, StackSpec
+from plugcast.anomaly.telling import EITHER, OTHERWISE, URGENT, make_finding, rule_finding, squashed
+from plugcast.anomaly.threshold import ALARMS_PER_STATION_WEEK
 from plugcast.domain.finding import Cause, Finding, Reason, Severity
 from plugcast.features.sessions import SessionFeatures, SessionHistory, rows_of, session_features
 
@@ -42,19 +42,8 @@ if TYPE_CHECKING:
 MODEL_FEATURES: Final = RELATIVE
 LEAST_SESSIONS: Final = 200
 """Of one current type; with fewer there is no model of its own."""
-HALF_SCORE: Final = 10.0
-"""Evidence that makes a score of one half."""
-SILENCE: Final = timedelta(weeks=1)
 STRONG: Final = 0.1
 """A p-value of at most this share of alpha is a warning; up to alpha it is information."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class KindModel:
-    """Detectors and threshold of one current type."""
-
-    stack: Stack
-    threshold: Threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,7 +101,7 @@ class Detector:
         enough = [kind for kind, count in counts.items() if count >= LEAST_SESSIONS]
         faulty = make_faults(sessions, user_inputs, history, seed) if make_faults is not None and enough else None
         models = {
-            kind: _fit_kind(
+            kind: fit_kind(
                 ended,
                 faulty,
                 kind,
@@ -177,7 +166,7 @@ class Detector:
         The most severe comes first.
         """
         rank = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
-        told = [self._settled(row, _rule_finding(row, b)) for b in sorted(broken, key=lambda b: rank[b.severity])]
+        told = [self._settled(row, rule_finding(row, b)) for b in sorted(broken, key=lambda b: rank[b.severity])]
         certain = any(finding.severity != Severity.INFO for finding in told)
         if row.current_type in self.models and p_value <= alpha and not certain:
             told.insert(0, self._model_finding(row, total, p_value, strong=p_value <= alpha * STRONG))
@@ -195,10 +184,10 @@ class Detector:
         return pl.DataFrame(
             {
                 "session_id": [row.session_id for row in rows],
-                "model_score": _squashed(judged.total),
+                "model_score": squashed(judged.total),
                 "p_value": judged.p_value,
                 "rules": [[b.rule for b in found] for found in judged.broken],
-                "score": _squashed(judged.total),
+                "score": squashed(judged.total),
                 **{f"evidence_{name}": part for name, part in judged.evidence.items()},
             },
             schema_overrides={"rules": pl.List(pl.String()), "session_id": pl.String()},
@@ -251,9 +240,9 @@ class Detector:
 
     def _model_finding(self, row: SessionFeatures, total: float, p_value: float, *, strong: bool) -> Finding:
         why, cause = self.explain(row)
-        return _finding(
+        return make_finding(
             row,
-            score=float(_squashed(np.array([total]))[0]),
+            score=float(squashed(np.array([total]))[0]),
             p_value=p_value,
             cause=cause,
             severity=Severity.CRITICAL if strong and cause in URGENT else Severity.WARNING,
@@ -261,17 +250,6 @@ class Detector:
             version=self.version,
             why=why,
         )
-
-
-URGENT: Final = frozenset({Cause.STUCK_ON, Cause.OVER_RATING})
-"""A live socket or too much current may hurt somebody."""
-
-
-EITHER: Final = frozenset({Cause.METER_FAULT, Cause.OVER_RATING})
-OTHERWISE: Final = {
-    Cause.METER_FAULT: "or the meter, or the clock of the end of charging, is wrong",
-    Cause.OVER_RATING: "or the station really gave more power than its rating",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -282,123 +260,3 @@ class Judged:
     total: Floats
     p_value: Floats
     evidence: Mapping[str, Floats]
-
-
-def version_of(models: Mapping[str, KindModel]) -> str:
-    """A short hash of all that decides a model's findings."""
-    digest = hashlib.sha256()
-    for kind, model in sorted(models.items()):
-        stack, threshold = model.stack, model.threshold
-        digest.update(f"{kind}{stack.weights}{threshold.alpha!r}{stack.rule_evidence}".encode())
-        for name, part in sorted(stack.scorers.items()):
-            digest.update(f"{name}{part.names}".encode())
-            for _, array in sorted(part.to_arrays().items()):
-                digest.update(np.ascontiguousarray(array).tobytes())
-        for _, held_out in sorted(stack.held_out.items()):
-            digest.update(held_out.tobytes())
-        digest.update(threshold.held_out.tobytes())
-    return f"stack-1-{digest.hexdigest()[:12]}"
-
-
-def _fit_kind(
-    ended: pl.DataFrame,
-    faulty: pl.DataFrame | None,
-    kind: str,
-    *,
-    alarms_per_station_week: float,
-    seed: int,
-    spec: StackSpec,
-) -> KindModel:
-    """Stack and threshold of one current type, from its own sessions."""
-    frame = ended.filter(pl.col("current_type") == kind)
-    broken = [check(row) for row in rows_of(frame)]
-    ordinary = Rows(matrix=_frame_matrix(frame), at_us=frame["observed_at"].to_physical().to_numpy(), broken=broken)
-    put_in = None
-    if faulty is not None:
-        own = faulty.filter(pl.col("current_type") == kind).sort("observed_at", "session_id", maintain_order=True)
-        rows = Rows(matrix=_frame_matrix(own), at_us=own["observed_at"].to_physical().to_numpy())
-        put_in = Faulty(rows=rows, causes=tuple(Cause(cause) for cause in own["cause"]))
-    stack, held_out = fit_stack(ordinary, put_in, seed=seed, spec=spec)
-    threshold = calibrate(
-        held_out,
-        station_weeks=station_weeks(frame.tail(len(held_out))),
-        alarms_per_station_week=alarms_per_station_week,
-    )
-    return KindModel(stack=stack, threshold=threshold)
-
-
-def station_weeks(rows: pl.DataFrame) -> float:
-    """Stations in use times weeks in use, summed over the sites; 0 without rows.
-
-    A silence of more than a week counts as one week: a closed site has nobody to tell, and would flatter the rate.
-    """
-    weeks = 0.0
-    for _, site in rows.group_by("site_id"):
-        gaps = site["observed_at"].sort().diff().drop_nulls()
-        in_use = max(sum((min(gap, SILENCE) for gap in gaps), timedelta()), timedelta(days=1))
-        weeks += site["station_id"].n_unique() * (in_use / timedelta(weeks=1))
-    return weeks
-
-
-def _frame_matrix(rows: pl.DataFrame) -> Floats:
-    return rows.select(NAMES).to_numpy().astype(np.float64)
-
-
-def matrix_of(rows: Sequence[SessionFeatures]) -> Floats:
-    """(rows, len(NAMES))."""
-    made = np.array([msgspec.structs.astuple(row)[-len(NAMES) :] for row in rows], dtype=np.float64)
-    return made.reshape(len(rows), len(NAMES))
-
-
-def _squashed(total: Floats) -> Floats:
-    """Evidence into [0, 1), in order."""
-    return np.asarray(total / (total + HALF_SCORE), dtype=np.float64)
-
-
-def _rule_finding(row: SessionFeatures, broken: Broken) -> Finding:
-    reason = Reason(
-        feature=broken.feature,
-        text=broken.text,
-        contribution=1.0,
-        value=broken.value,
-        norm=broken.norm,
-        cause=broken.cause,
-    )
-    return _finding(
-        row,
-        score=1.0,
-        p_value=None,
-        cause=broken.cause,
-        severity=broken.severity,
-        by=f"rule:{broken.rule}",
-        version=RULES_VERSION,
-        why=(reason,),
-    )
-
-
-def _finding(
-    row: SessionFeatures,
-    *,
-    score: float,
-    p_value: float | None,
-    cause: Cause,
-    severity: Severity,
-    by: str,
-    version: str,
-    why: tuple[Reason, ...],
-) -> Finding:
-    text = f"{row.site_id}\x1f{row.session_id}\x1f{version}\x1f{cause.value}\x1f{by}"
-    return Finding(
-        finding_id=hashlib.sha256(text.encode()).hexdigest()[:16],
-        session_id=row.session_id,
-        site_id=row.site_id,
-        station_id=row.station_id,
-        user_id=row.user_id,
-        observed_at=row.observed_at,
-        score=score,
-        p_value=p_value,
-        cause=cause,
-        severity=severity,
-        by=by,
-        reasons=why,
-    )

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from plugcast.anomaly.detector import HALF_SCORE
+from plugcast.anomaly.telling import HALF_SCORE
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):

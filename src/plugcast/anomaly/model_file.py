@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from plugcast.anomaly.detector import MODEL_FEATURES, Detector, KindModel, version_of
+from plugcast.anomaly.detector import MODEL_FEATURES, Detector
 from plugcast.anomaly.extended import ExtendedForest
 from plugcast.anomaly.faults import FaultClassifier
 from plugcast.anomaly.forests import IsolationForest
+from plugcast.anomaly.kind_model import KindModel, version_of
 from plugcast.anomaly.neighbours import Neighbours
 from plugcast.anomaly.stack import Stack
 from plugcast.anomaly.threshold import Threshold

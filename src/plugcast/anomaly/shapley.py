@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from plugcast.anomaly.detector import matrix_of
+from plugcast.anomaly.kind_model import matrix_of
 from plugcast.anomaly.stack import NAMES, SUPERVISED
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import msgspec
 import polars as pl
 
 from plugcast.adapters.files import LocalArtifacts
-from plugcast.anomaly.detector import Detector, matrix_of, station_weeks
 from plugcast.anomaly.feedback import Entry, Feedback, Verdict
+from plugcast.anomaly.kind_model import matrix_of, station_weeks
 from plugcast.anomaly.model_file import has_detector, load_detector, save_detector
 from plugcast.anomaly.shapley import shapley
 from plugcast.anomaly.stack import NAMES, RELATIVE
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from plugcast.anomaly.detector import Detector
     from plugcast.anomaly.judgement import Day, Judgement
     from plugcast.config import Settings
     from plugcast.domain.finding import Finding

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from plugcast.anomaly.detector import MODEL_FEATURES, Detector, station_weeks
+from plugcast.anomaly.detector import MODEL_FEATURES, Detector
 from plugcast.anomaly.explain import CAUSE_WORDS, TOPICS, reasons
+from plugcast.anomaly.kind_model import station_weeks
 from plugcast.anomaly.model_file import ARRAY_FILE, HISTORY_FILE, MANIFEST, has_detector, load_detector, save_detector
 from plugcast.anomaly.stack import SUPERVISED
 from plugcast.domain.finding import Cause

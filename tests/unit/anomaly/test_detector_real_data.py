@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from plugcast.anomaly.detector import Detector, station_weeks
+from plugcast.anomaly.detector import Detector
+from plugcast.anomaly.kind_model import station_weeks
 from plugcast.anomaly.rules import check
 from plugcast.features.sessions import rows_of, session_features
 from plugcast.services.detection import watch
