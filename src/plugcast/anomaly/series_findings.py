@@ -1,0 +1,85 @@
+"""What a finished session's meter values add to what its record tells: findings of their own, beside the detector's."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from plugcast.anomaly.series_rules import SERIES_RULES_VERSION, SeriesBroken, check_series
+from plugcast.domain.finding import Finding, Reason, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from plugcast.features.series_values import SeriesFeatures
+    from plugcast.features.sessions import SessionFeatures
+
+RANK: Final = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+def series_findings(row: SessionFeatures, series: SeriesFeatures) -> tuple[Finding, ...]:
+    """One finding for each rule that the meter values break, the most severe first.
+
+    A stream calls it once the session has ended and its values have been folded
+    (``features.series.SeriesFold``); a batch gets the same from ``features.series.series_features``.
+
+    Args:
+        row: The session's own features.
+        series: Of its meter values.
+    """
+    broken = sorted(check_series(series, row), key=lambda rule: RANK[rule.severity])
+    return tuple(_finding(row, rule) for rule in broken)
+
+
+def with_series(findings: Iterable[Finding], more: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings of records and of meter values as one list, in the order of records.
+
+    Where both name one cause for one session, the finding that meter values prove stands, and the record's sentence
+    follows as a further reason: one fault is told once.
+    """
+    proved = {(found.session_id, found.cause): found for found in more}
+    kept: list[Finding] = []
+    for found in findings:
+        key = found.session_id, found.cause
+        if key not in proved:
+            kept.append(found)
+            continue
+        own = proved[key]
+        proved[key] = msgspec.structs.replace(
+            own,
+            episode_id=own.episode_id or found.episode_id,
+            p_value=own.p_value if own.p_value is not None else found.p_value,
+            severity=min(own.severity, found.severity, key=lambda severity: RANK[severity]),
+            reasons=(*own.reasons, *found.reasons),
+        )
+    return tuple(sorted((*kept, *proved.values()), key=lambda f: (f.observed_at, f.session_id, RANK[f.severity])))
+
+
+def _finding(row: SessionFeatures, broken: SeriesBroken) -> Finding:
+    by = f"rule:{broken.rule}"
+    text = f"{row.site_id}\x1f{row.session_id}\x1f{SERIES_RULES_VERSION}\x1f{broken.cause.value}\x1f{by}"
+    return Finding(
+        finding_id=hashlib.sha256(text.encode()).hexdigest()[:16],
+        session_id=row.session_id,
+        site_id=row.site_id,
+        station_id=row.station_id,
+        user_id=row.user_id,
+        observed_at=row.observed_at,
+        score=1.0,
+        p_value=None,
+        cause=broken.cause,
+        severity=broken.severity,
+        by=by,
+        reasons=(
+            Reason(
+                feature=broken.feature,
+                text=broken.text,
+                contribution=1.0,
+                value=broken.value,
+                norm=broken.norm,
+                cause=broken.cause,
+            ),
+        ),
+    )
