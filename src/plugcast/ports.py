@@ -229,7 +229,11 @@ class LogReader(Protocol):
         ...
 
     def caught_up(self) -> bool:
-        """Whether all that was there when the reader was opened has been read."""
+        """Whether all that was there when the reader was opened, or at the last :meth:`look_again`, has been read."""
+        ...
+
+    def look_again(self) -> None:
+        """From now on ``caught_up`` asks for all that is there now, commits still on their way included."""
         ...
 
     def close(self) -> None:

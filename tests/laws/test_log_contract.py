@@ -172,6 +172,15 @@ class LogContract(ABC):
         empty = log.reader("findings")
         assert empty.caught_up()
 
+    def test_a_reader_that_looks_again_asks_for_all_that_is_there_now(self, log: Log) -> None:
+        reader = log.reader("ev-station-data")
+        log.writer().append("ev-station-data", entries(5))
+        assert reader.caught_up()
+        reader.look_again()
+        assert not reader.caught_up()
+        assert len(reader.read(100)) == 5
+        assert reader.caught_up()
+
     def test_a_waiting_reader_sees_what_comes(self, log: Log) -> None:
         reader, found = log.reader("findings"), []
         thread = Thread(target=lambda: found.extend(reader.read(10, wait_s=60.0)))

@@ -213,7 +213,8 @@ def test_a_declared_departure_is_a_plan_and_may_lie_ahead() -> None:
 @given(_messages(SessionEnded), _messages(SessionUpdated))
 def test_records_come_out_as_they_went_in(ended: SessionEnded, updated: SessionUpdated) -> None:
     session, declared = ended.session(), updated.user_input()
-    assert SessionEnded.of(session) == ended
+    again = SessionEnded.of(session, available_at=ended.available_at)
+    assert (again.session(), again.known_at) == (session, ended.known_at)
     assert SessionUpdated.of(declared) == updated
     started = SessionStarted.of(session)
     for name in set(SessionStarted.__struct_fields__) - {"v"}:

@@ -213,8 +213,13 @@ class MemoryReader:
         return found
 
     def caught_up(self) -> bool:
-        """Whether the ends at opening have been reached."""
+        """Whether the ends at opening, or at the last look again, have been reached."""
         return all(reached >= end for reached, end in zip(self._next, self._there, strict=True))
+
+    def look_again(self) -> None:
+        """Take the ends anew."""
+        with self._log.changed:
+            self._there = list(self._log.topic(self._topic).ends)
 
     def close(self) -> None:
         """Nothing is held."""

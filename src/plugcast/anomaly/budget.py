@@ -165,6 +165,15 @@ class Episodes:
         }
         return made
 
+    def of(self, station: tuple[str, str]) -> tuple[OpenEpisode, ...]:
+        """Those open at one station (site and name), by cause."""
+        return tuple(kept for kept in self.to_state() if (kept.site_id, kept.station_id) == station)
+
+    def put(self, station: tuple[str, str], state: Iterable[OpenEpisode]) -> None:
+        """From now on a station's episodes are these and no others."""
+        self._open = {key: kept for key, kept in self._open.items() if key[0] != station}
+        self._open |= {((e.site_id, e.station_id), e.cause): (e.finding_id, e.ordinary, e.day) for e in state}
+
     def step(
         self, station: tuple[str, str], day: int, *, found: Sequence[tuple[str, str]], cleared: bool
     ) -> dict[str, str]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from plugcast.anomaly.detector import Detector, Judged
+    from plugcast.anomaly.judgement import OpenEpisode
     from plugcast.features.sessions import SessionFeatures
 
 ALARMING: Final = frozenset({Severity.WARNING, Severity.CRITICAL})
@@ -107,6 +108,14 @@ class Watch:
     def day_of(self, row: SessionFeatures) -> int:
         """The running number of the local day to which the row's record belongs."""
         return row.observed_at.astimezone(self._zone).toordinal()
+
+    def episodes_of(self, site_id: str, station_id: str) -> tuple[OpenEpisode, ...]:
+        """What is open at a station: to be handed to the watch that judges it next."""
+        return self._episodes.of((site_id, station_id))
+
+    def take_episodes(self, site_id: str, station_id: str, episodes: Iterable[OpenEpisode]) -> None:
+        """Go on with a station where another watch stood."""
+        self._episodes.put((site_id, station_id), episodes)
 
     def to_state(self) -> WatchState:
         """All that :meth:`from_state` needs to go on, at any moment."""

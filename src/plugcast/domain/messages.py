@@ -21,6 +21,8 @@ MAX_CURRENT_A: Final = 4_000.0
 """A megawatt connector's 3,000 A and a margin for what meters say."""
 MAX_VOLTAGE_V: Final = 2_000.0
 MAX_REGISTER_KWH: Final = 1e9
+MAX_METER_JUMP_KWH: Final = 1e6
+"""A register of six digits that goes once round."""
 MAX_MINUTES: Final = 366 * 1440.0
 MAX_MILES: Final = 10_000.0
 MAX_WH_PER_MILE: Final = 10_000.0
@@ -34,6 +36,8 @@ OfferedCurrent = Annotated[float, Meta(ge=0.0, le=MAX_CURRENT_A)]
 Voltage = Annotated[float, Meta(ge=0.0, le=MAX_VOLTAGE_V)]
 Register = Annotated[float, Meta(ge=0.0, le=MAX_REGISTER_KWH)]
 SessionEnergy = Annotated[float, Meta(ge=0.0, le=MAX_SESSION_ENERGY_KWH)]
+MeteredEnergy = Annotated[float, Meta(ge=-MAX_METER_JUMP_KWH, le=MAX_METER_JUMP_KWH)]
+"""As a session's meter has it: a register that was reset or jumped is a fault to find, not a message to refuse."""
 Minutes = Annotated[float, Meta(ge=0.0, le=MAX_MINUTES)]
 Miles = Annotated[float, Meta(ge=0.0, le=MAX_MILES)]
 WhPerMile = Annotated[float, Meta(ge=0.0, le=MAX_WH_PER_MILE)]
@@ -116,15 +120,17 @@ class SessionEnded(Struct, frozen=True, kw_only=True, tag_field="type", tag="ses
     arrival_at: Instant
     departure_at: Instant
     done_charging_at: Instant | None = None
-    energy_delivered_kwh: SessionEnergy | None = None
+    energy_delivered_kwh: MeteredEnergy | None = None
     time_zone: Id
     cluster_id: Id | None = None
     space_id: Id | None = None
     user_id: Id | None = None
     native_session_id: Id | None = None
+    available_at: Instant | None = None
+    """When the record became known, where that was after the plug-out."""
 
     @classmethod
-    def of(cls, session: Session) -> Self:
+    def of(cls, session: Session, *, available_at: datetime | None = None) -> Self:
         """A finished session as a message.
 
         Raises:
@@ -132,7 +138,13 @@ class SessionEnded(Struct, frozen=True, kw_only=True, tag_field="type", tag="ses
         """
         if session.departure_at is None:
             raise ValueError(f"wanted a session that has ended; {session.session_id!r} has no departure_at")
-        return cls(v=1, **structs.asdict(session))
+        later = available_at if available_at is not None and available_at > session.departure_at else None
+        return cls(v=1, **structs.asdict(session), available_at=later)
+
+    @property
+    def known_at(self) -> datetime:
+        """When the record became known, at the earliest at the plug-out."""
+        return self.departure_at if self.available_at is None else max(self.departure_at, self.available_at)
 
     def session(self) -> Session:
         """The record in it."""

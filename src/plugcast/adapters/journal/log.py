@@ -155,10 +155,9 @@ class JournalReader:
     def __init__(self, store: Store, topic: str) -> None:
         self._store = store
         self._topic = store.topic(topic)
-        parts = range(self._topic.spec.partitions)
-        self._next = dict.fromkeys(parts, 0)
-        with store.lock, store.translated():
-            self._there = {part: store.end(self._topic.id, part) for part in parts}
+        self._next = dict.fromkeys(range(self._topic.spec.partitions), 0)
+        self._there: dict[int, int] = {}
+        self.look_again()
 
     def read(self, limit: int, *, wait_s: float = 0.0) -> list[Stored]:
         """The next entries, partition by partition."""
@@ -183,8 +182,13 @@ class JournalReader:
         return found
 
     def caught_up(self) -> bool:
-        """Whether the ends at opening have been reached."""
+        """Whether the ends at opening, or at the last look again, have been reached."""
         return all(self._next[part] >= end for part, end in self._there.items())
+
+    def look_again(self) -> None:
+        """Take the ends anew."""
+        with self._store.lock, self._store.translated():
+            self._there = {part: self._store.end(self._topic.id, part) for part in self._next}
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,0 +1,199 @@
+"""What detectors and the replay write to topics: versioned messages, each number bounded, beside ``messages``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final, Self
+
+import msgspec
+from msgspec import Meta, Struct
+
+from plugcast.domain.finding import Cause, Finding, Reason, Severity
+from plugcast.domain.messages import Id, Instant, Version
+from plugcast.domain.rejected import Rejected, RejectReason
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+MAX_RAW_BYTES: Final = 1_024
+"""Of a refused message, that a dead letter keeps."""
+MAX_TEXT_CHARS: Final = 2_000
+MAX_REASONS: Final = 64
+
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
+Place = Annotated[int, Meta(ge=0)]
+FindingId = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ReasonGiven(Struct, frozen=True, kw_only=True):
+    """One contribution to a finding, in the operator's words; see ``domain.finding.Reason``."""
+
+    feature: Id
+    text: Text
+    contribution: float
+    value: float | None = None
+    norm: float | None = None
+    cause: Cause | None = None
+
+
+class FindingRaised(Struct, frozen=True, kw_only=True, tag_field="type", tag="finding"):
+    """A session that breaks a rule or that a model finds odd, or an event of a site; see ``domain.finding.Finding``."""
+
+    v: Version
+    finding_id: FindingId
+    session_id: Id
+    site_id: Id
+    station_id: Annotated[str, Meta(max_length=128)]
+    """Empty for an event of the site."""
+    user_id: Id | None
+    observed_at: Instant
+    score: Share
+    p_value: Share | None
+    cause: Cause
+    severity: Severity
+    by: Id
+    reasons: Annotated[tuple[ReasonGiven, ...], Meta(min_length=1, max_length=MAX_REASONS)]
+    episode_id: FindingId | None = None
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self:
+        """A finding as a message; numbers that JSON cannot say are missing."""
+        return cls(
+            v=1,
+            finding_id=finding.finding_id,
+            session_id=finding.session_id,
+            site_id=finding.site_id,
+            station_id=finding.station_id,
+            user_id=finding.user_id,
+            observed_at=finding.observed_at,
+            score=finding.score,
+            p_value=finding.p_value,
+            cause=finding.cause,
+            severity=finding.severity,
+            by=finding.by,
+            reasons=tuple(
+                ReasonGiven(
+                    feature=reason.feature,
+                    text=reason.text[:MAX_TEXT_CHARS],
+                    contribution=reason.contribution,
+                    value=reason.value,
+                    norm=reason.norm,
+                    cause=reason.cause,
+                )
+                for reason in finding.reasons[:MAX_REASONS]
+            ),
+            episode_id=finding.episode_id,
+        )
+
+    def finding(self) -> Finding:
+        """The finding in it."""
+        return Finding(
+            finding_id=self.finding_id,
+            session_id=self.session_id,
+            site_id=self.site_id,
+            station_id=self.station_id,
+            user_id=self.user_id,
+            observed_at=self.observed_at,
+            score=self.score,
+            p_value=self.p_value,
+            cause=self.cause,
+            severity=self.severity,
+            by=self.by,
+            reasons=tuple(
+                Reason(
+                    feature=reason.feature,
+                    text=reason.text,
+                    contribution=reason.contribution,
+                    value=reason.value,
+                    norm=reason.norm,
+                    cause=reason.cause,
+                )
+                for reason in self.reasons
+            ),
+            episode_id=self.episode_id,
+        )
+
+
+class SessionScored(Struct, frozen=True, kw_only=True, tag_field="type", tag="score"):
+    """How odd a finished session is; each session that a detector judges gets exactly one."""
+
+    v: Version
+    session_id: Id
+    site_id: Id
+    station_id: Id
+    observed_at: Instant
+    score: Share | None
+    """In [0, 1), higher is odder; None where no model could say."""
+    p_value: Share | None
+    """The one that the day's level of alarm was held against."""
+    by: Id | None
+    """Of the session's first finding; None where there is none."""
+    detector_version: Id
+
+
+class DeadLetter(Struct, frozen=True, kw_only=True, tag_field="type", tag="dead_letter"):
+    """A message that was not taken, where it stood, and why."""
+
+    v: Version
+    topic: Id
+    partition: Place
+    offset: Place
+    appended_at: Instant
+    reason: RejectReason
+    detail: Text
+    size: Place
+    """Bytes of the whole message."""
+    raw: Annotated[bytes, Meta(max_length=MAX_RAW_BYTES)]
+    """Its beginning; base64 in JSON."""
+
+    @classmethod
+    def of(cls, rejected: Rejected, content: bytes, *, topic: str, partition: int, offset: int, at: datetime) -> Self:
+        """A rejection with its place and the beginning of what it was."""
+        return cls(
+            v=1,
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            appended_at=at,
+            reason=rejected.reason,
+            detail=rejected.detail[:MAX_TEXT_CHARS],
+            size=len(content),
+            raw=content[:MAX_RAW_BYTES],
+        )
+
+
+class FaultInjected(Struct, frozen=True, kw_only=True, tag_field="type", tag="truth"):
+    """The ground truth of a replayed session that a fault was put into."""
+
+    v: Version
+    session_id: Id
+    site_id: Id
+    station_id: Id
+    known_at: Instant
+    """When the session's record is known."""
+    fault: Id
+    cause: Cause
+    severity: Severity
+    ocpp_code: Id | None = None
+    """What OCPP would call it."""
+
+
+Outgoing = FindingRaised | SessionScored | DeadLetter | FaultInjected
+"""Everything that a detector or a replay writes besides what stations say."""
+
+_DECODER: Final[msgspec.json.Decoder[Outgoing]] = msgspec.json.Decoder(Outgoing)
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def encode_outgoing(message: Outgoing) -> bytes:
+    """As JSON."""
+    return _ENCODER.encode(message)
+
+
+def decode_outgoing(content: bytes) -> Outgoing:
+    """The message in these bytes.
+
+    Raises:
+        msgspec.MsgspecError: It is none, or breaks a bound.
+    """
+    return _DECODER.decode(content)

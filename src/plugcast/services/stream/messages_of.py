@@ -1,0 +1,69 @@
+"""A file of sessions as the messages that stations would have sent, in the order of their event times."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from plugcast.domain.messages import Heartbeat, Message, SessionEnded, SessionStarted, SessionUpdated
+from plugcast.domain.session import Session
+from plugcast.domain.topics import station_key
+from plugcast.features.sessions import declarations_by_session
+from plugcast.schemas import SESSIONS, conform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+
+HEARTBEAT_EVERY: Final = timedelta(hours=1)
+REPLAY_STATION: Final = "replay"
+"""Who sends heartbeats that keep every partition's time moving."""
+
+
+class Timed(NamedTuple):
+    """A message, when it is sent, and its key; a heartbeat goes to every partition and has none."""
+
+    at: datetime
+    key: bytes | None
+    message: Message
+
+
+def messages_of(sessions: pl.DataFrame, user_inputs: pl.DataFrame) -> Iterator[Timed]:
+    """All messages of these sessions, in order: session_started, session_updated, session_ended, and heartbeats.
+
+    A finished session is told when its record became known. An hourly heartbeat moves every partition on, and one last
+    heartbeat ends the last record's day: two days later, since nobody here knows where midnight is.
+
+    Args:
+        sessions: ``schemas.SESSIONS``.
+        user_inputs: ``schemas.USER_INPUTS``.
+    """
+    told = sorted(_told(sessions, user_inputs), key=lambda timed: timed[:2])
+    if not told:
+        return
+    site = next(iter(sessions["site_id"]))
+    beat = told[0].at
+    for timed in told:
+        while beat <= timed.at:
+            yield Timed(beat, None, Heartbeat(v=1, site_id=site, station_id=REPLAY_STATION, sent_at=beat))
+            beat += HEARTBEAT_EVERY
+        yield timed
+    end = told[-1].at + timedelta(days=2)
+    yield Timed(end, None, Heartbeat(v=1, site_id=site, station_id=REPLAY_STATION, sent_at=end))
+
+
+def _told(sessions: pl.DataFrame, user_inputs: pl.DataFrame) -> Iterator[Timed]:
+    declared = declarations_by_session(user_inputs)
+    frame = conform(sessions, SESSIONS, source="sessions").select(list(SESSIONS)).sort("session_id")
+    for row in frame.iter_rows(named=True):
+        available_at = row.pop("available_at")
+        session = Session(**row)
+        key = station_key(session.site_id, session.station_id)
+        yield Timed(session.arrival_at, key, SessionStarted.of(session))
+        ended = None if session.departure_at is None else SessionEnded.of(session, available_at=available_at)
+        for said in declared.get(session.session_id, ()):
+            if ended is None or said.available_at <= ended.known_at:
+                yield Timed(max(said.available_at, session.arrival_at), key, SessionUpdated.of(said))
+        if ended is not None:
+            yield Timed(ended.known_at, key, ended)
