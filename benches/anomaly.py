@@ -2,73 +2,114 @@
 
 Everything is trained and chosen on the part before September 2019; faults are put into the sessions from then until
 March 2020, the untouched of which count as ordinary though real oddities hide among them. Medians over seeds.
+
+In parts: ``make -s bench NAME=anomaly ARGS="--seeds 0 1 --part budget causes --keep out/anomaly"``.
 """
 
 from __future__ import annotations
 
 import os
-import statistics
+import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-from benches.anomaly_budget import budget_cases
-from benches.anomaly_more import adbench_cases, feedback_cases, speed_cases
-from benches.anomaly_reference import reference_extended, reference_forest, reference_matrix
-from benches.anomaly_trials import Trial, cause_hits, figures, left_out, load, prepare
-from benches.registry import Bar, BenchSpec, Outcome, note
-
-from plugcast.anomaly.stack import PARTS
+from benches import anomaly_budget, anomaly_feedback, anomaly_labelled, anomaly_more, anomaly_speed
+from benches.anomaly_trials import Trial, load, prepare
+from benches.kept import kept
+from benches.registry import BenchSpec, Choice, Outcome, note
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Mapping
+
+    from benches.registry import Bar
+
+    Found = Mapping[tuple[str, int], dict[str, Any]]
+    """What was measured, by site and seed."""
 
 SPLIT, END = datetime(2019, 9, 1, tzinfo=UTC), datetime(2020, 3, 1, tzinfo=UTC)
 SITES = ("caltech", "jpl")
-LEFT_OUT_SEEDS = range(3)
-"""18 classifiers each: the longest part of the bench."""
+SEEDS = (0, 1, 2, 3, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One of the bench's questions: measured for each site and seed, then told."""
+
+    measure: Callable[[Trial, Path], dict[str, Any]] | None = None
+    """JSON can hold the result."""
+    measure_alone: Callable[[Path, int], dict[str, Any]] | None = None
+    """In its place, of what needs no trial but a seed."""
+    tell: Callable[[Found], tuple[list[dict[str, Any]], list[Bar]]]
+    sites: tuple[str, ...] = SITES
+    seeds: tuple[int, ...] = SEEDS
+
+
+PARTS: dict[str, Part] = {
+    "faults": Part(measure=anomaly_labelled.measure_faults, tell=anomaly_labelled.tell_faults),
+    "causes": Part(measure=anomaly_labelled.measure_causes, tell=anomaly_labelled.tell_causes),
+    "budget": Part(measure=anomaly_budget.measure, tell=anomaly_budget.tell),
+    "feedback": Part(measure=anomaly_feedback.measure, tell=anomaly_feedback.tell),
+    "dc": Part(measure=anomaly_more.measure_dc, tell=anomaly_more.tell_dc, sites=("caltech",)),
+    "left_out": Part(measure=anomaly_labelled.measure_left_out, tell=anomaly_labelled.tell_left_out),
+    "speed": Part(measure=anomaly_speed.measure, tell=anomaly_speed.tell, sites=("caltech",), seeds=(0,)),
+    "adbench": Part(measure_alone=anomaly_more.measure_adbench, tell=anomaly_more.tell_adbench, sites=("public",)),
+}
+"""In the order in which they run."""
 
 
 def run(size: str) -> Outcome:
     """All parts of the bench; the small size uses the shipped month alone."""
+    return run_chosen(size, Choice())
+
+
+def run_chosen(size: str, choice: Choice) -> Outcome:
+    """Some parts, for some seeds; a seed at a time, so that what a stopped run leaves is whole."""
     folder = os.environ.get("PLUGCAST_DATA")
     if size == "small" or not folder:
         return _small()
     data = Path(folder)
-    seeds = range(5)
+    wanted = {name: part for name, part in PARTS.items() if name in (choice.parts or PARTS)}
+    found: dict[str, dict[tuple[str, int], dict[str, Any]]] = {name: {} for name in wanted}
+    for seed in choice.seeds or SEEDS:
+        for site in (*SITES, "public"):
+            trial = cache(partial(_trial, site, data, seed))  # made only where a result is not kept
+            for name, part in wanted.items():
+                if site in part.sites and seed in part.seeds:
+                    work = partial(_measured, name, seed, trial, data)
+                    found[name][site, seed] = kept(choice.keep, f"{name}-{site}-{seed}", work)
     cases: list[dict[str, Any]] = []
     bars: list[Bar] = []
-    trials = []
-    for seed in seeds:
-        for site in SITES:
-            note(f"seed {seed}, {site}: training and scoring")
-            trials.append(prepare(site, load(site, data), split=SPLIT, end=END, seed=seed))
-    cases += _labelled(trials)
-    bars += _labelled_bars(trials)
-    for part in (_left_out, _causes):
-        note(part.__name__.strip("_"))
-        more, own = part(trials)
-        cases, bars = cases + more, bars + own
-    for site in SITES:
-        note(f"budget, {site}")
-    more, own = budget_cases([trial for trial in trials if trial.seed == 0], data, split=SPLIT)
-    cases, bars = cases + more, bars + own
-    note("a DC charger among them")
-    more, own = _with_dc(data)
-    cases, bars = cases + more, bars + own
-    for extra in (feedback_cases, speed_cases):
-        note(extra.__name__)
-        more, own = extra(trials[:2], data)
-        cases, bars = cases + more, bars + own
-    note("ADBench")
-    more, own = adbench_cases(data / "adbench")
+    for name, part in wanted.items():
+        if found[name]:
+            more, own = part.tell(found[name])
+            cases, bars = cases + more, bars + own
     return Outcome(
         data="ACN-Data, Caltech and JPL: trained before 2019-09-01, 18 fault types in what came until 2020-03-01",
-        cases=cases + more,
-        bars=bars + own,
+        cases=cases,
+        bars=bars,
     )
+
+
+def _trial(site: str, data: Path, seed: int) -> Trial:
+    note(f"seed {seed}, {site}: training and scoring")
+    return prepare(site, load(site, data), split=SPLIT, end=END, seed=seed)
+
+
+def _measured(name: str, seed: int, trial: Callable[[], Trial], data: Path) -> dict[str, Any]:
+    part = PARTS[name]
+    own = None if part.measure is None else trial()
+    begun = time.process_time()
+    if part.measure is not None and own is not None:
+        made = part.measure(own, data)
+    elif part.measure_alone is not None:
+        made = part.measure_alone(data, seed)
+    else:
+        raise ValueError(f"part {name} measures nothing")
+    note(f"  {name}, seed {seed}: {time.process_time() - begun:.0f} CPU s")
+    return made
 
 
 def _small() -> Outcome:
@@ -78,125 +119,14 @@ def _small() -> Outcome:
     read = shipped(datetime(2026, 1, 1, tzinfo=UTC)).read
     cut = read.sessions["available_at"].sort()[int(read.sessions.height * 0.7)]
     trial = prepare("shipped", (read.sessions, read.user_inputs), split=cut, end=END, seed=0, per_type=5)
-    return Outcome(data="the shipped month, faults in its last 30 %", cases=_labelled([trial]), bars=[])
+    cases, _ = anomaly_labelled.tell_faults({("shipped", 0): anomaly_labelled.measure_faults(trial, Path())})
+    return Outcome(data="the shipped month, faults in its last 30 %", cases=cases, bars=[])
 
 
-def _reference(trial: Trial) -> dict[str, dict[str, float]]:
-    train = reference_matrix(trial.train_features)
-    test = reference_matrix(trial.test_features, train)
-    forest = -reference_forest(train, trial.seed).score_samples(test)
-    return {
-        "reference_if": figures(trial.faulty, forest),
-        "reference_eif": figures(trial.faulty, reference_extended(train, test, trial.seed)),
-    }
-
-
-def _labelled(trials: list[Trial]) -> list[dict[str, Any]]:
-    cases: list[dict[str, Any]] = []
-    for site in sorted({trial.site for trial in trials}):
-        rows: dict[str, list[dict[str, float]]] = {}
-        for trial in (each for each in trials if each.site == site):
-            found = {"stack": figures(trial.faulty, trial.score)}
-            for part in PARTS:
-                found[part] = figures(trial.faulty, trial.evidence[part])
-            for name, one in (found | _reference(trial)).items():
-                rows.setdefault(name, []).append(one)
-        cases += [{"case": "all faults", "site": site, "detector": name} | _median(each) for name, each in rows.items()]
-        by_type = [trial.by_type(trial.score) for trial in trials if trial.site == site]
-        cases.append({"case": "AUROC by fault type", "site": site, "detector": "stack"} | _median(by_type))
-    return cases
-
-
-def _median(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {
-        name: round(statistics.median(row[name] for row in rows if name in row), 4)
-        for name in sorted({name for row in rows for name in row})
-    }
-
-
-def _labelled_bars(trials: list[Trial]) -> list[Bar]:
-    limits = {"auroc": 0.95, "ap_at_5pct": 0.75, "recall_at_1pct_fpr": 0.60}
-    bars = []
-    for name, limit in limits.items():
-        by_seed: dict[int, list[float]] = {}
-        for trial in trials:
-            by_seed.setdefault(trial.seed, []).append(figures(trial.faulty, trial.score)[name])
-        value = statistics.median(statistics.fmean(own) for own in by_seed.values())
-        bars.append(Bar(name=f"all faults, mean of the two sites: {name}", value=value, limit=limit, sense="at_least"))
-    return bars
-
-
-def _left_out(trials: list[Trial]) -> tuple[list[dict[str, Any]], list[Bar]]:
-    cases: list[dict[str, Any]] = []
-    means: list[float] = []
-    worst: list[float] = []
-    for site in sorted({trial.site for trial in trials}):
-        found = _median([left_out(trial) for trial in trials if trial.site == site and trial.seed in LEFT_OUT_SEEDS])
-        cases.append(
-            {"case": "AUROC of types left out of training", "site": site, "seeds": len(LEFT_OUT_SEEDS)} | found
-        )
-        means += list(found.values())
-        worst.append(min(found.values()))
-    return cases, [
-        Bar(name="types left out: mean AUROC", value=statistics.fmean(means), limit=0.90, sense="at_least"),
-        Bar(name="types left out: lowest AUROC", value=min(worst), limit=0.75, sense="at_least"),
-    ]
-
-
-def _causes(trials: list[Trial]) -> tuple[list[dict[str, Any]], list[Bar]]:
-    found = [cause_hits(trial) for trial in trials]
-    whole = _median(found)
-    return [{"case": "cause of true alarms"} | whole], [
-        Bar(name="true alarms: injected cause first", value=whole["first"], limit=0.90, sense="at_least"),
-        Bar(name="true alarms: injected cause in first two", value=whole["first_two"], limit=0.97, sense="at_least"),
-    ]
-
-
-def _with_dc(data: Path) -> tuple[list[dict[str, Any]], list[Bar]]:
-    """A real 172 kW station, its dates moved three years back, at the AC garage."""
-    sessions, inputs = load("caltech", data)
-    charger = dc_sessions(data)
-    both = prepare("mixed", (pl.concat([sessions, charger]), inputs), split=SPLIT, end=END, seed=0)
-    alone = prepare("caltech", (sessions, inputs), split=SPLIT, end=END, seed=0)
-    dc: NDArray[np.bool_] = (both.test_features["station_id"].str.starts_with("dc-")).to_numpy()
-    mixed, own = figures(both.faulty, both.score), figures(alone.faulty, alone.score)
-    train = reference_matrix(both.train_features)
-    usual = -reference_forest(train, 0).score_samples(reference_matrix(both.test_features, train))
-    cases: list[dict[str, Any]] = [
-        {"case": "with a DC charger", "detector": "stack"} | mixed,
-        {"case": "with a DC charger, its own sessions", "detector": "stack", "sessions": int(dc.sum())}
-        | figures(both.faulty[dc], both.score[dc]),
-        {"case": "without it", "detector": "stack"} | own,
-        {"case": "with a DC charger", "detector": "reference_if"} | figures(both.faulty, usual),
-    ]
-    loss = own["auroc"] - mixed["auroc"]
-    return cases, [Bar(name="AUROC lost with the DC charger", value=loss, limit=0.02, sense="at_most")]
-
-
-def dc_sessions(data: Path) -> pl.DataFrame:
-    """The DC station's sessions as ``schemas.SESSIONS``; it reports no end of charging and knows no drivers."""
-    raw = pl.read_parquet(data / "desl_ccs_sessions_soc.parquet")
-    at = [
-        pl.col(name)
-        .dt.offset_by("-3y")
-        .dt.replace_time_zone("Europe/Zurich", ambiguous="earliest", non_existent="null")
-        .dt.convert_time_zone("UTC")
-        for name in ("Arrival", "Departure")
-    ]
-    from plugcast.schemas import SESSIONS, conform  # noqa: PLC0415 - beside its only use
-
-    frame = raw.select(
-        session_id=pl.format("dc-{}", "Session"),
-        site_id=pl.lit("0002"),
-        station_id=pl.format("dc-{}", "CCS"),
-        time_zone=pl.lit("America/Los_Angeles"),
-        arrival_at=at[0],
-        departure_at=at[1],
-        energy_delivered_kwh=pl.col("Energy (Wh)") / 1000,
-        available_at=at[1],
-    ).filter(pl.col("departure_at") > pl.col("arrival_at"))
-    missing = [pl.lit(None, dtype).alias(name) for name, dtype in SESSIONS.items() if name not in frame.columns]
-    return conform(frame.with_columns(missing), SESSIONS).select(list(SESSIONS)).unique("session_id", keep="first")
-
-
-BENCH = BenchSpec(name="anomaly", description="Faults in real sessions: the stack beside the usual detectors", run=run)
+BENCH = BenchSpec(
+    name="anomaly",
+    description="Faults in real sessions: the stack beside the usual detectors",
+    run=run,
+    parts=tuple(PARTS),
+    run_chosen=run_chosen,
+)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from plugcast.anomaly.faults import AS_SEEN
-from plugcast.anomaly.stack import NAMES, PARTS, Faulty, Rows, StackSpec, refit_faults
-from plugcast.anomaly.watch import ALARMING
-from plugcast.domain.finding import Cause
+from plugcast.anomaly.stack import PARTS
 from plugcast.features.sessions import SessionHistory, session_features
-from plugcast.services.detection import FaultMaker, declared, train_detector, watch
+from plugcast.services.detection import declared, train_detector
 from plugcast.services.sources import open_sessions
 from plugcast.simulate.inject import inject
 
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ZONE = "America/Los_Angeles"
+SPLIT, END = datetime(2019, 9, 1, tzinfo=UTC), datetime(2020, 3, 1, tzinfo=UTC)
 NOW = datetime(2021, 1, 1, tzinfo=UTC)
 PREVALENCE = 0.05
 
@@ -60,7 +58,7 @@ class Trial:
     def by_type(self, score: Floats) -> dict[str, float]:
         """AUROC of each type against untouched sessions."""
         return {
-            fault: _auroc(score[self.of_type(fault)], score[~self.faulty])
+            fault: auroc_of(score[self.of_type(fault)], score[~self.faulty])
             for fault in sorted(self.test_features["fault"].drop_nulls().unique())
         }
 
@@ -121,67 +119,5 @@ def figures(faulty: NDArray[np.bool_], score: Floats) -> dict[str, float]:
     }
 
 
-def _auroc(odd: Floats, ordinary: Floats) -> float:
+def auroc_of(odd: Floats, ordinary: Floats) -> float:
     return float(roc_auc_score(np.repeat([1, 0], [len(odd), len(ordinary)]), np.concatenate([odd, ordinary])))
-
-
-def left_out(trial: Trial) -> dict[str, float]:
-    """AUROC of each type where the classifier never saw it; the other parts never saw any."""
-    model = trial.detector.models["ac"]
-    history = trial.detector.history
-    made = FaultMaker()(trial.train, trial.inputs, history, trial.seed)
-    made = made.filter(pl.col("current_type") == "ac").sort("observed_at", "session_id")
-    ended = trial.train_features.filter(pl.col("duration_h").is_not_nan() & (pl.col("current_type") == "ac")).sort(
-        "observed_at", "session_id"
-    )
-    ordinary = Rows(matrix=_matrix(ended), at_us=_at(ended))
-    test = _matrix(trial.test_features)
-    found = {}
-    for fault in sorted(trial.test_features["fault"].drop_nulls().unique()):
-        known = made.filter(pl.col("fault") != fault)
-        faulty = Faulty(
-            rows=Rows(matrix=_matrix(known), at_us=_at(known)),
-            causes=tuple(Cause(cause) for cause in known["cause"]),
-        )
-        stack = refit_faults(model.stack, ordinary, faulty, seed=trial.seed, spec=StackSpec())
-        if stack.faults is None:
-            continue
-        evidence = trial.evidence | {"faults": stack.tails["faults"].evidence(stack.faults.score(test, NAMES))}
-        score = stack.total(evidence)
-        found[fault] = _auroc(score[trial.of_type(fault)], score[~trial.faulty])
-    return found
-
-
-def cause_hits(trial: Trial) -> dict[str, float]:
-    """How often an alarm on a faulty session names the fault first, and among the first two.
-
-    The cause is what a session's record can tell: low power, where only the current over time tells the three kinds of
-    it apart.
-    """
-    found, _ = watch(trial.detector, trial.test_features, time_zone=ZONE)
-    first: dict[str, Any] = {}
-    for finding in found:
-        if finding.severity in ALARMING and finding.by != "site:event":
-            first.setdefault(finding.session_id, finding)
-    hits = []
-    labels = trial.test_features.filter(trial.faulty).select("session_id", "cause")
-    for session_id, label in labels.iter_rows():
-        if session_id in first:
-            wanted = AS_SEEN.get(Cause(label), Cause(label))
-            named = [reason.cause for reason in first[session_id].reasons[:2]]
-            hits.append((named[0] == wanted, wanted in named))
-    told = np.array(hits, dtype=float)
-    return {
-        "true_alarms": float(len(told)),
-        "share_of_faults_alarmed": len(told) / labels.height,
-        "first": float(told[:, 0].mean()),
-        "first_two": float(told[:, 1].mean()),
-    }
-
-
-def _matrix(features: pl.DataFrame) -> Floats:
-    return features.select(NAMES).to_numpy().astype(np.float64)
-
-
-def _at(features: pl.DataFrame) -> NDArray[np.int64]:
-    return features["observed_at"].to_physical().to_numpy()

@@ -57,6 +57,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Some of a long bench's work; empty means all."""
+
+    parts: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    keep: Path | None = None
+    """Results are kept here one by one as they come, and read again by a later run of the same code."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BenchSpec:
     """A bench as a value."""
 
@@ -67,6 +77,10 @@ class BenchSpec:
     sizes: tuple[str, ...] = ("small", "full")
     """Smallest first; the smallest is the one that every test run executes."""
     default_size: str = "full"
+    parts: tuple[str, ...] = ()
+    """Of a bench that can be run in parts."""
+    run_chosen: Callable[[str, Choice], Outcome] | None = None
+    """For ``--part``, ``--seeds`` and ``--keep``; None where the bench is one piece."""
 
     def __post_init__(self) -> None:
         """Refuse a default that cannot be run."""
