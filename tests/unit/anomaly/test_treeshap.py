@@ -11,9 +11,10 @@ import pytest
 
 from plugcast.anomaly.faults import FaultClassifier, fit_faults
 from plugcast.anomaly.forests import IsolationForest, fit_forest
-from plugcast.anomaly.treeshap import faults_shap, forest_leaves, forest_shap, packed_leaves
+from plugcast.anomaly.treeshap import ForestShap, faults_shap, forest_shap, packed_trees
 from plugcast.domain.finding import Cause
 from plugcast.trees.packed.pack_lightgbm import pack_lightgbm, training_rows
+from plugcast.trees.packed.shapley import TreeShap
 
 NAMES = ("a", "b", "c", "d")
 
@@ -77,7 +78,7 @@ def test_values_add_up_to_the_path_length_and_the_odd_feature_comes_first() -> N
     forest = fit_forest(drawn(500, 4), NAMES, seed=5, trees=50)
     rows = np.vstack([drawn(20, 6), [[0.0, 8.0, 0.0, 0.0]], [[np.nan, 0.2, np.inf, 0.0]]])
     found = forest_shap(forest, rows, NAMES)
-    np.testing.assert_allclose(forest_leaves(forest).base + found.sum(axis=1), forest.depths(rows, NAMES), atol=1e-3)
+    np.testing.assert_allclose(ForestShap(forest).trees.base + found.sum(axis=1), forest.depths(rows, NAMES), atol=1e-3)
     assert found[20].argmin() == 1
     shuffled = ("c", "a", "d", "b")
     np.testing.assert_array_equal(forest_shap(forest, rows[:, [2, 0, 3, 1]], shuffled), found)
@@ -92,10 +93,13 @@ def test_boosted_trees_equal_what_lightgbm_says(*, missing: bool) -> None:
     parameters = {"objective": "binary", "num_leaves": 15, "verbosity": -1, "num_threads": 1, "seed": 1}
     booster = lgb.train(parameters, lgb.Dataset(rows, target), num_boost_round=25)
     text = booster.model_to_string()
-    leaves = packed_leaves(pack_lightgbm(text), training_rows(text))
+    trees = packed_trees(pack_lightgbm(text), training_rows(text).astype(np.float64))
     test = np.vstack([rows[:30], np.zeros((1, 4), np.float32)])
-    found = np.array([[*leaves.values(row), leaves.base] for row in test.astype(np.float64)])
-    np.testing.assert_allclose(found, booster.predict(test, pred_contrib=True), atol=2e-3)
+    wanted = booster.predict(test, pred_contrib=True)
+    for kernel in (True, False):
+        shap = TreeShap(trees, 4, kernel=kernel)
+        found = np.column_stack([shap.values(test.astype(np.float64)), np.full(len(test), shap.base)])
+        np.testing.assert_allclose(found, wanted, atol=2e-3)
 
 
 def test_the_classifier_keeps_its_rows_and_one_without_them_says_none() -> None:

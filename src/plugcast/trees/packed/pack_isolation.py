@@ -47,7 +47,7 @@ def pack_isolation(
     Raises:
         ModelError: The arrays are no trees.
     """
-    order, ends = _preorder(np.asarray(left), np.asarray(right), np.asarray(root))
+    order, ends = preorder(np.asarray(left), np.asarray(right), np.asarray(root))
     place = np.empty(len(np.asarray(left)), np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
     leaf = np.asarray(left)[order] == order
@@ -66,7 +66,7 @@ def pack_isolation(
     return pack_nodes(nodes, link=Link.EXP, slope=slope, explains=explains, share=1 / len(root))
 
 
-def _preorder(
+def preorder(
     left: NDArray[Any], right: NDArray[Any], root: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Nodes tree after tree in preorder, and where each tree starts, with an end."""

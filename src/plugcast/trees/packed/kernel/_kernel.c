@@ -297,6 +297,8 @@ static int output_of(PyObject *given, Py_buffer *view, Py_ssize_t items)
     return 0;
 }
 
+#include "shapley_type.h"
+
 enum { ANSWERS, RAW, EXPLAIN };
 
 static PyObject *into(PyObject *self, PyObject *const *args, Py_ssize_t count, int what)
@@ -396,14 +398,19 @@ static PyType_Spec spec = {
     .slots = slots,
 };
 
-static int module_exec(PyObject *module)
+static int add_type(PyObject *module, PyType_Spec *of, const char *name)
 {
-    PyObject *type = PyType_FromSpec(&spec);
+    PyObject *type = PyType_FromSpec(of);
     if (type == NULL)
         return -1;
-    int failed = PyModule_AddObjectRef(module, "Forest", type);
+    int failed = PyModule_AddObjectRef(module, name, type);
     Py_DECREF(type);
     return failed;
+}
+
+static int module_exec(PyObject *module)
+{
+    return add_type(module, &spec, "Forest") || add_type(module, &shapley_spec, "Shapley") ? -1 : 0;
 }
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, (void *)module_exec}, {0, NULL}};
