@@ -13,6 +13,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from benches.acn_cone import Aim, solve
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,8 +39,12 @@ def installed() -> bool:
 class Asa:
     """Plugs into acnportal as ``BaseAlgorithm`` does."""
 
-    def __init__(self, *, quick: bool = False, practical: bool = False, only_taken: bool = False) -> None:
+    def __init__(
+        self, *, quick: bool = False, practical: bool = False, only_taken: bool = False, modelled: bool = True
+    ) -> None:
         self.quick, self.practical = quick, practical
+        self.modelled = modelled
+        """Through CVXPY as its authors do; else the same programme straight to the same solver (``acn_cone``)."""
         self.only_taken = only_taken
         """Leave stations without a car out: the same optimum in a fraction of the time. The original carries them."""
         self.max_recompute = 1 if practical else None
@@ -76,10 +81,25 @@ class Asa:
         return {station: rates[row].tolist() for row, station in enumerate(site.station_ids)}
 
     def _solve(self, sessions: list[Any], site: Foreign) -> npt.NDArray[np.float64]:
+        slots = max(one.arrival_offset + one.remaining_time for one in sessions)
+        return self._through_cvxpy(sessions, site, slots) if self.modelled else self._straight(sessions, site, slots)
+
+    def _straight(self, sessions: list[Any], site: Foreign, slots: int) -> npt.NDArray[np.float64]:
+        interface, early = self.interface, (slots - np.arange(slots)) / slots
+        if self.quick:
+            worth, price, floor = np.tile(early, (len(site.voltages), 1)), 0.0, 0.0
+        else:
+            earned = (REVENUE - interface.get_prices(slots)) * interface.period / 60.0
+            worth = site.voltages[:, None] / 1e3 * earned + 1e-6 * early
+            price = interface.get_demand_charge() / max(30 - interface.current_datetime.day, 1)
+            floor = interface.get_prev_peak() * float(site.voltages.max()) / 1e3
+        aim = Aim(per_ampere=worth, peak_price=price, peak_floor_kw=floor, shared=1e-12)
+        return solve(sessions, site, interface.period / 60.0, aim)
+
+    def _through_cvxpy(self, sessions: list[Any], site: Foreign, slots: int) -> npt.NDArray[np.float64]:
         import cvxpy as cp  # noqa: PLC0415
 
         interface = self.interface
-        slots = max(one.arrival_offset + one.remaining_time for one in sessions)
         kept = np.arange(len(site.station_ids))
         if self.only_taken:
             kept = np.unique([site.get_station_index(one.station_id) for one in sessions])

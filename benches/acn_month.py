@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import json
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
+from benches.data_folder import needed
 
 from plugcast.schedule.problem import VehicleNeed, build_problem, site_window
 from plugcast.schedule.solve import solve
@@ -29,6 +33,8 @@ REVENUE_PER_KWH: Final = 0.30
 MAX_STAY: Final = 144
 START_AT: Final = datetime(2019, 3, 1, tzinfo=timezone(timedelta(hours=-8)))
 """Midnight in Los Angeles. acnportal counts in fixed steps from here: its March has no summer time."""
+BEFORE: Final = datetime(2019, 2, 1, tzinfo=START_AT.tzinfo)
+"""The month on which settings are chosen; its tariff is the same."""
 TARIFF: Final = "sce_tou_ev_4_march_2019"
 IDEAL_KW: Final = 6.6
 PILOT_KW: Final = 6.656
@@ -44,35 +50,77 @@ class Stay:
     departure: int
     energy_kwh: float
 
+    def feasible(self, car_kw: float) -> Stay:
+        """The stay cut to 144 periods and the request to what the car can take in them."""
+        departure = min(self.departure, self.arrival + MAX_STAY)
+        most = car_kw * (departure - self.arrival) * PERIOD_MIN / 60
+        return replace(self, departure=departure, energy_kwh=min(self.energy_kwh, most))
 
-def stays(*, first_day: int = 1, last_day: int = 31, car_kw: float = IDEAL_KW) -> list[Stay]:
-    """Arrivals of the days, stays cut to 144 periods and requests to what the car can take in them."""
-    found = []
+
+def stays(
+    *, first_day: int = 1, last_day: int = 31, car_kw: float = IDEAL_KW, start_at: datetime = START_AT
+) -> list[Stay]:
+    """Arrivals of the days of a month, made feasible; months other than March are read from the data folder."""
+    every = _shipped() if start_at == START_AT else _stored(start_at)
+    return [one.feasible(car_kw) for one in every if first_day <= one.arrival // 288 + 1 <= last_day]
+
+
+def _shipped() -> list[Stay]:
     with (
         as_file(files("plugcast.adapters") / "data" / "caltech_2019_03_sessions.csv") as path,
         path.open(encoding="utf-8") as file,
     ):
-        for row in csv.DictReader(file):
-            arrival, departure = int(row["arrival_min"]) // PERIOD_MIN, int(row["departure_min"]) // PERIOD_MIN
-            day = arrival // 288 + 1
-            if not first_day <= day <= last_day:
-                continue
-            departure = min(departure, arrival + MAX_STAY)
-            most = car_kw * (departure - arrival) * PERIOD_MIN / 60
-            found.append(
-                Stay(
-                    session_id=row["session_id"],
-                    station_id=row["station_id"],
-                    arrival=arrival,
-                    departure=departure,
-                    energy_kwh=min(float(row["kwh_delivered"]), most),
-                )
+        return [
+            Stay(
+                session_id=row["session_id"],
+                station_id=row["station_id"],
+                arrival=int(row["arrival_min"]) // PERIOD_MIN,
+                departure=int(row["departure_min"]) // PERIOD_MIN,
+                energy_kwh=float(row["kwh_delivered"]),
             )
-    return found
+            for row in csv.DictReader(file)
+        ]
+
+
+def _stored(start_at: datetime) -> list[Stay]:
+    """All stays that begin in the month; one that the next at its plug overlaps in a period ends where that begins."""
+    found: dict[str, list[Stay]] = {}
+    with gzip.open(needed() / "acn_caltech_sessions.jsonl.gz", "rt", encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            begin, end = (parsedate_to_datetime(row[key]) for key in ("connectionTime", "disconnectTime"))
+            local = begin.astimezone(start_at.tzinfo)
+            if (local.year, local.month) != (start_at.year, start_at.month):
+                continue
+            first, last = (int((at - start_at).total_seconds()) // (60 * PERIOD_MIN) for at in (begin, end))
+            stay = Stay(
+                session_id=row["sessionID"],
+                station_id=row["spaceID"],
+                arrival=first,
+                departure=last,
+                energy_kwh=float(row["kWhDelivered"]),
+            )
+            found.setdefault(row["spaceID"], []).append(stay)
+    kept = []
+    for mine in found.values():
+        ordered = sorted(mine, key=lambda one: one.arrival)
+        until = [*(one.arrival for one in ordered[1:]), ordered[-1].departure]
+        kept += [
+            replace(one, departure=min(one.departure, end))
+            for one, end in zip(ordered, until, strict=True)
+            if min(one.departure, end) > one.arrival and one.energy_kwh > 0
+        ]
+    return sorted(kept, key=lambda one: (one.arrival, one.session_id))
 
 
 def simulate(
-    algorithm: Algorithm, sessions: Sequence[Stay], *, cap_kw: float, practical: bool = False, tariff: bool = True
+    algorithm: Algorithm,
+    sessions: Sequence[Stay],
+    *,
+    cap_kw: float,
+    practical: bool = False,
+    tariff: bool = True,
+    start_at: datetime = START_AT,
 ) -> dict[str, Any]:
     """One run of acnportal: shares, bill, profit, CPU a step, and whether a limit was exceeded."""
     with warnings.catch_warnings():
@@ -100,7 +148,7 @@ def simulate(
             network,
             algorithm,
             acnsim.EventQueue(events),
-            START_AT,
+            start_at,
             period=PERIOD_MIN,
             signals={"tariff": prices} if tariff else {},
             verbose=False,
@@ -140,7 +188,14 @@ def _timed(algorithm: Algorithm) -> list[float]:
     return spent
 
 
-def optimum(sessions: Sequence[Stay], *, cap_kw: float, car_kw: float = IDEAL_KW, most_energy: bool = False) -> float:
+def optimum(
+    sessions: Sequence[Stay],
+    *,
+    cap_kw: float,
+    car_kw: float = IDEAL_KW,
+    most_energy: bool = False,
+    start_at: datetime = START_AT,
+) -> float:
     """Profit, or with ``most_energy`` the energy in kWh, of one plan with all sessions known: what nobody can beat."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -149,22 +204,22 @@ def optimum(sessions: Sequence[Stay], *, cap_kw: float, car_kw: float = IDEAL_KW
         from acnportal.signals.tariffs import TimeOfUseTariff  # noqa: PLC0415
 
         network = acnsim.sites.caltech_acn(basic_evse=True, voltage=VOLTAGE_V, transformer_cap=cap_kw)
-        sim = acnsim.Simulator(network, None, acnsim.EventQueue([]), START_AT, period=5)
+        sim = acnsim.Simulator(network, None, acnsim.EventQueue([]), start_at, period=5)
         site = site_of(Interface(sim).infrastructure_info())
         slots = max(one.departure for one in sessions)
         tariff = TimeOfUseTariff(TARIFF)
-        price = np.array(tariff.get_tariffs(START_AT, slots, PERIOD_MIN))
-        charge = tariff.get_demand_charge(START_AT)
+        price = np.array(tariff.get_tariffs(start_at, slots, PERIOD_MIN))
+        charge = tariff.get_demand_charge(start_at)
     network_of: Network | None = site.network
     window = site_window(
-        start_at=START_AT,
+        start_at=start_at,
         slot_min=PERIOD_MIN,
         price_per_kwh=np.zeros(slots) if most_energy else price,
         limit_kw=np.inf,
         demand_charge_per_kw=0.0 if most_energy else charge,
         network=network_of,
     )
-    needs = [need_of(one, car_kw) for one in sessions]
+    needs = [need_of(one, car_kw, start_at) for one in sessions]
     problem = build_problem(needs, window)
     solution = solve(problem, time_limit_s=600.0)
     kwh = solution.power_kw.sum() * PERIOD_MIN / 60
@@ -174,13 +229,13 @@ def optimum(sessions: Sequence[Stay], *, cap_kw: float, car_kw: float = IDEAL_KW
     return float(REVENUE_PER_KWH * kwh - load @ price * PERIOD_MIN / 60 - charge * load.max())
 
 
-def need_of(one: Stay, car_kw: float) -> VehicleNeed:
+def need_of(one: Stay, car_kw: float, start_at: datetime) -> VehicleNeed:
     """A session as it really was."""
     return VehicleNeed(
         session_id=one.session_id,
         station_id=one.station_id,
-        arrival_at=START_AT + timedelta(minutes=PERIOD_MIN * one.arrival),
-        departure_at=START_AT + timedelta(minutes=PERIOD_MIN * one.departure),
+        arrival_at=start_at + timedelta(minutes=PERIOD_MIN * one.arrival),
+        departure_at=start_at + timedelta(minutes=PERIOD_MIN * one.departure),
         energy_needed_kwh=one.energy_kwh,
         max_power_kw=car_kw,
         value_per_kwh=REVENUE_PER_KWH,

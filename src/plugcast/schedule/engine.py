@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plugcast.schedule.arrays import FloatArray, IntArray
     from plugcast.schedule.sparse import Programme
 
-GRACE_S: Final = 2.0
+GRACE_S: Final = 0.25
 """How long past its limit a guarded run may take before it is left to itself."""
 _STATUS: Final = np.array(
     [highspy.HighsBasisStatus.kLower, highspy.HighsBasisStatus.kBasic, highspy.HighsBasisStatus.kUpper], dtype=object

@@ -28,6 +28,7 @@ from plugcast.schedule.solve import (
     nothing_to_decide,
     relax,
     run_with_cuts,
+    solver_time,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ ROUNDS: Final = 60
 """Of many powers at once; where roundings up do not fit together, they are tried one by one, in their own time."""
 LEVEL_TOL: Final = 1e-5
 """kW within which a power counts as one that the charger can offer."""
+REPAIR_SHARE: Final = 0.5
+"""Of the time of a search, when its first plan must be there."""
 BATCH: Final = 0.34
 """Share of the powers in between that one round settles; the solver then has its say about the rest."""
 
@@ -65,7 +68,7 @@ def repair(
     if isinstance(relaxed, str):
         return fallback(problem, relaxed)
     bound = relaxed.objective
-    failure = _settle(relaxed, time_limit_s, slots=slots, min_run_slots=min_run_slots)
+    failure = _settle(relaxed, solver_time(relaxed, time_limit_s), slots=slots, min_run_slots=min_run_slots)
     solution = relaxed.solution(bound=bound)
     return replace(solution, note=failure) if failure else solution
 
@@ -82,8 +85,10 @@ def exact(problem: PlanProblem, how: Exact | None = None, *, min_run_slots: int 
     if isinstance(relaxed, str):
         return fallback(problem, relaxed)
     first = Relaxed(**{name: getattr(relaxed, name) for name in Relaxed.__slots__})  # the engine goes on, this stays
-    failure = _settle(first, chosen.time_limit_s, slots=None, min_run_slots=min_run_slots)
-    searched = _search(problem, first, chosen, bound=relaxed.objective, min_run_slots=min_run_slots)
+    allowed = solver_time(relaxed, chosen.time_limit_s)
+    failure = _settle(first, allowed * REPAIR_SHARE, slots=None, min_run_slots=min_run_slots)
+    left = replace(chosen, time_limit_s=allowed - first.engine.seconds())
+    searched = _search(problem, first, left, bound=relaxed.objective, min_run_slots=min_run_slots)
     if searched is None:
         note = "The search found nothing in time; this is the linear plan, repaired."
         return replace(first.solution(bound=relaxed.objective), note=failure or note)
@@ -122,8 +127,11 @@ def _grid(problem: PlanProblem, pairs: Pairs, power: FloatArray) -> _Grid:
     return _Grid(below=below * pairs.share, above=above * pairs.share)
 
 
-def _settle(relaxed: Relaxed, time_limit_s: float, *, slots: int | None, min_run_slots: int) -> str:
-    """Round, solve the rest, look again, until every power exists; what went wrong, or nothing."""
+def _settle(relaxed: Relaxed, deadline: float, *, slots: int | None, min_run_slots: int) -> str:
+    """Round, solve the rest, look again, until every power exists; what went wrong, or nothing.
+
+    ``deadline`` counts all of the model's runs, that of the relaxation included.
+    """
     problem, pairs, engine = relaxed.matrix.problem, relaxed.matrix.at.pairs, relaxed.engine
     looked_at = np.ones(pairs.count, dtype=np.bool_) if slots is None else pairs.slot < slots
     bounds = _Bounds(
@@ -131,7 +139,6 @@ def _settle(relaxed: Relaxed, time_limit_s: float, *, slots: int | None, min_run
         upper=relaxed.matrix.lp.upper[: pairs.count].copy(),
         lowered=np.zeros(problem.vehicles, dtype=np.bool_),
     )
-    deadline = engine.seconds() + time_limit_s
     turn, single = 0, False
     while True:
         turn += 1

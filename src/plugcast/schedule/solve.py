@@ -36,6 +36,8 @@ one taken where it has changed it."""
 SAME_COST: Final = 1e-8
 """Relative difference of true cost up to which the tie-break is accepted."""
 CUT_ROUNDS: Final = 40
+AROUND_S: Final = 2e-6
+"""Seconds a column that building the programme, handing it over and a plan by departure take around the solver."""
 GUARD_COLUMNS: Final = 50_000
 """Programmes above this size run on a thread that can be left behind."""
 
@@ -132,7 +134,12 @@ def relax(problem: PlanProblem, *, time_limit_s: float) -> Relaxed | str:
         engine.start_from(crash.alone(matrix, cost))
     instant = instant_limits(problem, matrix.at, gives=gives_power(problem))
     relaxed = Relaxed(matrix=matrix, engine=engine, instant=instant, columns=np.empty(0), objective=np.nan)
-    return optimise(relaxed, time_limit_s) or relaxed
+    return optimise(relaxed, solver_time(relaxed, time_limit_s)) or relaxed
+
+
+def solver_time(relaxed: Relaxed, time_limit_s: float) -> float:
+    """What of a limit all runs of the solver may take together."""
+    return time_limit_s - AROUND_S * relaxed.matrix.lp.columns
 
 
 def optimise(relaxed: Relaxed, time_limit_s: float) -> str:

@@ -12,7 +12,7 @@ from plugcast.domain.plan import PlanStatus
 from plugcast.errors import PlanInputError
 from plugcast.schedule.engine import Engine
 from plugcast.schedule.heuristics import violations
-from plugcast.schedule.integral import repair
+from plugcast.schedule.integral import Exact, exact, repair
 from plugcast.schedule.live import LiveModel
 from plugcast.schedule.problem import VehicleNeed, build_problem, site_window
 from plugcast.schedule.solve import plan, solve
@@ -124,3 +124,26 @@ def test_prices_and_needs_of_any_size_keep_the_promises() -> None:
         power = solve(problem).power_kw
         assert power.sum() * 0.25 == pytest.approx(4.0)
         assert power[0, 2] == pytest.approx(7.4)
+
+
+@pytest.mark.parametrize("searched", [False, True])
+def test_all_runs_of_one_answer_share_its_time(monkeypatch: pytest.MonkeyPatch, *, searched: bool) -> None:
+    """Relaxation, roundings and search together: none is given what another has spent."""
+    cars = ({"session_id": str(index), "min_power_kw": 3.0, "energy_needed_kwh": 0.3 + index} for index in range(6))
+    problem = build_problem(
+        [VehicleNeed(**{**NEED, **car}) for car in cars], site_window(**WINDOW, demand_charge_per_kw=10.0)
+    )
+    spent: dict[int, float] = {}
+    run = Engine.run
+
+    def seen(engine: Engine, time_limit_s: float, *, guarded: bool = False) -> str:
+        others = sum(seconds for key, seconds in spent.items() if key != id(engine))
+        assert others + engine.seconds() + time_limit_s <= 5.0
+        answer = run(engine, time_limit_s, guarded=guarded)
+        spent[id(engine)] = engine.seconds()
+        return answer
+
+    monkeypatch.setattr(Engine, "run", seen)
+    found = exact(problem, Exact(time_limit_s=5.0)) if searched else repair(problem, time_limit_s=5.0)
+    assert found.status is PlanStatus.OPTIMAL
+    assert spent
