@@ -24,11 +24,11 @@ bench: ## One bench as JSON on stdout: make -s bench NAME=startup (without NAME:
 	@$(if $(filter ev2gym,$(NAME)),scripts/ev2gym -c "",:) >&2
 	@.venv/bin/python -m benches.run "$(NAME)" $(ARGS)
 
-services-up: ## What the tests need beside Python; today that is a browser
-	@scripts/services up
+services-up: ## Start Kafka, RabbitMQ, Mosquitto and a mail server for tests and development (ARGS="--only kafka")
+	@scripts/services up $(ARGS)
 
 services-down: ## Stop what services-up started
-	@scripts/services down
+	@scripts/services down $(ARGS)
 
 docs: ## Write the generated references and build the site into site/
 	@scripts/setup dev >&2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,12 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POL
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI") == "true"
+
+SERVICES_ENV = ROOT / ".cache" / "services" / "env"
+if SERVICES_ENV.is_file():  # `make services-up` was called: nobody has to source its file
+    for _line in SERVICES_ENV.read_text(encoding="utf-8").splitlines():
+        _name, _, _value = shlex.split(_line)[1].partition("=")
+        os.environ.setdefault(_name, _value)
 
 # A slow machine is no defect: no deadline, no complaint about slow data. CI keeps looking for new cases, like everyone.
 _COMMON: dict[str, Any] = {
@@ -46,6 +53,40 @@ def data_dir() -> Path:
     if IN_CI:
         pytest.fail(f"CI=true, but {reason}")
     pytest.skip(reason)
+
+
+def server(variable: str) -> str:
+    """The address of a real server that a connected test talks to: fails in CI where there is none, else skips."""
+    if address := os.environ.get(variable):
+        return address
+    reason = f"no server: {variable} is not set; run `make services-up`, or name your own"
+    if IN_CI:
+        pytest.fail(f"CI=true, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def kafka_servers() -> str:
+    """host:port of a real Kafka."""
+    return server("PLUGCAST_KAFKA")
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> str:
+    """The AMQP URL of a real RabbitMQ."""
+    return server("PLUGCAST_RABBITMQ")
+
+
+@pytest.fixture(scope="session")
+def smtp_server() -> str:
+    """host:port of a real mail server; what it takes lies in the folder that PLUGCAST_MAIL names."""
+    return server("PLUGCAST_SMTP")
+
+
+@pytest.fixture(scope="session")
+def mqtt_server() -> str:
+    """host:port of a real MQTT broker."""
+    return server("PLUGCAST_MQTT")
 
 
 def _cpu_s() -> float:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -85,7 +86,38 @@ def test_every_bench_gives_one_document_at_its_smallest_size(subtests: pytest.Su
                 assert set(bar) == {"name", "value", "limit", "sense", "holds"}
 
 
-def test_services_say_what_they_start() -> None:
-    done = _make("services-down")
-    assert done.returncode == 0
-    assert done.stdout
+def test_services_that_never_ran_are_stopped_without_complaint(tmp_path: Path) -> None:
+    done = _make("services-down", f"ARGS=--folder {tmp_path}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "Nothing ran; nothing to stop.\n"
+
+
+def test_a_service_that_the_environment_names_is_not_started(tmp_path: Path) -> None:
+    environ = {**os.environ, "PLUGCAST_SMTP": "mail.example:25"}
+    command = ["scripts/services", "up", "--only", "smtp", "--folder", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "smtp       yours, by PLUGCAST_SMTP" in done.stdout
+    assert "export PLUGCAST_SMTP=mail.example:25\n" in (tmp_path / "env").read_text(encoding="utf-8")
+    assert "Nothing ran" in _make("services-down", f"ARGS=--folder {tmp_path}").stdout
+
+
+@pytest.mark.connected
+def test_a_service_is_started_once_found_dead_and_started_again_on_its_port(tmp_path: Path) -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "PLUGCAST_SMTP"}
+    command = ["scripts/services", "up", "--only", "smtp", "--folder", str(tmp_path)]
+
+    def up() -> tuple[str, int]:
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        address = next(line for line in done.stdout.splitlines() if line.startswith("smtp")).split()[1]
+        return address, int((tmp_path / "smtp" / "pid").read_text(encoding="utf-8"))
+
+    try:
+        first, again = up(), up()
+        assert first == again
+        os.kill(first[1], signal.SIGKILL)
+        address, pid = up()
+        assert (address, pid != first[1]) == (first[0], True)
+    finally:
+        assert "Stopped: smtp." in _make("services-down", f"ARGS=--folder {tmp_path}").stdout
