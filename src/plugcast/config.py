@@ -80,6 +80,19 @@ class DetectSettings(_Section):
     """Budget of the model's findings; broken rules come on top."""
 
 
+class StreamSettings(_Section):
+    """Where messages pass through."""
+
+    log: str = Field(default="plugcast.journal", min_length=1)
+    """File of a journal on this machine, or ``kafka://host:port[,host:port]``."""
+    health_port: int = Field(default=0, ge=0, le=65_535)
+    """Where a service tells its health and metrics; 0 takes a free port and says which."""
+    batch: int = Field(default=1_000, ge=1, le=100_000)
+    """Most messages in one transaction."""
+    idle_s: float = Field(default=30.0, gt=0, le=86_400)
+    """A partition that is silent for so long does not keep the others waiting for their midnight."""
+
+
 class ServerSettings(_Section):
     """Where the page and the API listen."""
 
@@ -96,6 +109,7 @@ class Settings(_Section):
     features: FeatureSettings = FeatureSettings()
     forecast: ForecastSettings = ForecastSettings()
     detect: DetectSettings = DetectSettings()
+    stream: StreamSettings = StreamSettings()
     server: ServerSettings = ServerSettings()
     threads: int = Field(default=0, ge=0, le=1024)
     """Threads for training; 0 takes what the machine's CPU quota allows."""

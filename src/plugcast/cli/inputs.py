@@ -33,6 +33,12 @@ TimeZoneOption = Annotated[
     str | None,
     typer.Option("--time-zone", help="Local zone of the site, e.g. Europe/Oslo. [default: UTC, or the settings']"),
 ]
+LogOption = Annotated[
+    str | None,
+    typer.Option(
+        "--log", help="File of a journal, or kafka://HOST:PORT. [default: plugcast.journal, or the settings']"
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 
 

@@ -6,6 +6,7 @@ state in memory is dropped and folded anew from what was committed.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from plugcast.ports import Clock, LogReader, LogWorker, Stored
     from plugcast.services.stream.detecting import Step
+    from plugcast.services.stream.metrics import EngineMetrics
 
 READ_AT_ONCE: Final = 5_000
 WAIT_S: Final = 0.25
@@ -57,6 +59,7 @@ class Engine:
         batch: Most messages in one transaction.
         idle_s: A held partition that is read to its end and silent for so long does not keep the others waiting; None
             lets it keep them waiting for ever.
+        metrics: Told of each step.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Engine:
         clock: Clock,
         batch: int = 1_000,
         idle_s: float | None = 30.0,
+        metrics: EngineMetrics | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
         """Since the start; only of what was committed."""
@@ -78,6 +82,7 @@ class Engine:
         self._clock = clock
         self._batch = batch
         self._idle_s = idle_s
+        self._metrics = metrics
         self._worker: LogWorker | None = None
         self._reader: LogReader | None = None
         self._processor: Processor | None = None
@@ -96,12 +101,10 @@ class Engine:
             try:
                 self.step(wait_s=WAIT_S)
                 failures = 0
-            except LogFencedError:
-                self.counts["fenced"] += 1
-                self.forget()
-            except LogError:
-                self.counts["log_errors"] += 1
-                self.forget()
+            except LogFencedError as error:
+                self._failed("fenced", error)
+            except LogError as error:
+                self._failed("log_errors", error)
                 failures += 1
                 pause_s = min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(failures, 10))
                 stop.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
@@ -113,6 +116,7 @@ class Engine:
         Raises:
             LogError: Nothing of the batch counts; :meth:`forget` before the next step.
         """
+        begun_s = time.perf_counter()
         worker, processor = self._joined()
         self._sync(processor)
         # a backlog is judged day by day; what waits for its day is not let grow while there is a day to judge
@@ -129,6 +133,8 @@ class Engine:
         if made.outputs or made.positions:
             worker.commit(made.outputs, made.positions)
         self.counts.update(made.counts)
+        if self._metrics is not None:
+            self._metrics.stepped(made.counts, lag, time.perf_counter() - begun_s)
         self._more, self._waiting = made.more, made.waiting
         return made
 
@@ -142,6 +148,18 @@ class Engine:
 
     def close(self) -> None:
         """Leave the group, so that another need not wait for the lease to run out."""
+        self.forget()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it works, with partitions of its own or standing by for some."""
+        return self._processor is not None
+
+    def _failed(self, name: str, error: LogError) -> None:
+        logging.getLogger(__name__).warning("%s: %s", name, error)
+        self.counts[name] += 1
+        if self._metrics is not None:
+            self._metrics.count(name)
         self.forget()
 
     def _joined(self) -> tuple[LogWorker, Processor]:

@@ -1,0 +1,78 @@
+"""``plugcast replay``: a file of sessions as the live messages of its stations."""
+
+from __future__ import annotations
+
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import typer
+
+from plugcast.cli import inputs, output
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(replay)
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="Sessions: ACN-Data JSON or CSV, or a table of sessions.")],
+    *,
+    log: inputs.LogOption = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Times real time. [default: as fast as the log takes it]", show_default=False),
+    ] = None,
+    faults: Annotated[
+        float, typer.Option(min=0.0, max=0.5, help="Share of the later 30 % of sessions that get a fault.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the faults.")] = 0,
+    again: Annotated[
+        str, typer.Option(help="Any word: replay this file once more, from its start.", show_default=False)
+    ] = "",
+    time_zone: inputs.TimeZoneOption = None,
+    config: inputs.ConfigOption = None,
+    as_json: inputs.JsonOption = False,
+) -> None:
+    """Send a file's sessions to the topic ev-station-data, keyed by station, as live messages.
+
+    Stopped and started again it goes on where it was and sends nothing twice. Faults put in are named on ev-truth.
+    """
+    settings = inputs.settings_for(config, time_zone)
+    from plugcast.services.detect_run import read_sessions
+    from plugcast.services.stream.places import open_log
+    from plugcast.services.stream.replaying import Playing, Replay, content_of
+
+    console = output.err()
+    read = read_sessions(file, settings, datetime.now(UTC), console.print)
+    playing = Playing.of(read, content=content_of(file), faults=faults, seed=seed, round_=again)
+    place = log or settings.stream.log
+    running = Replay(open_log(place), playing)
+    before, stop = running.sent, Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with output.progress() as bar:
+        task = bar.add_task(f"Sending to {place}", total=running.total, completed=before)
+        whole = running.run(speed=speed, told=lambda sent: bar.update(task, completed=sent), stop=stop)
+    if as_json:
+        output.emit_json(
+            {
+                "log": place,
+                "replay": playing.name,
+                "messages": running.total,
+                "sent_before": before,
+                "sent": running.sent - before,
+                "faults": len(playing.truth),
+                "finished": whole,
+            }
+        )
+        return
+    went_on = f" ({before:,} had been sent before)" if before else ""
+    console.print(f"Sent {running.sent - before:,} of {running.total:,} messages to {place}{went_on}.")
+    if not whole:
+        console.print("Stopped. The same command goes on from here.")
+    elif not running.sent - before:
+        console.print("All of it was sent before. To send it once more: --again WORD")

@@ -1,0 +1,223 @@
+"""A file of sessions, sent to the log as its stations would have sent it; goes on where it was stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import polars as pl
+
+from plugcast.domain import topics
+from plugcast.domain.finding import Cause, Severity
+from plugcast.domain.outgoing import FaultInjected, encode_outgoing
+from plugcast.domain.wire import encode
+from plugcast.errors import LogFencedError, LogUnavailableError
+from plugcast.ports import Entry, TopicSpec
+from plugcast.services.stream.messages_of import Timed, messages_of
+from plugcast.services.stream.topics import specs
+from plugcast.simulate.inject import inject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+    from threading import Event
+
+    from plugcast.ports import Log, LogWorker, SessionsRead
+
+REPLAYS: Final = TopicSpec(name="ev-replays", partitions=1, compacted=True)
+"""How far each replay has come: written in the transaction that sends, so that nothing is sent twice."""
+BATCH: Final = 1_000
+LONGEST_WAIT_S: Final = 0.5
+"""Between looks at whether to stop, and a sign of life that keeps the replay's place in its group."""
+FAULTY_SHARE_OF_FILE: Final = 0.3
+"""Faults go into the later part, which a detector trained on the earlier 70 % has not seen."""
+
+
+class _Position(msgspec.Struct, frozen=True, kw_only=True):
+    sent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Playing:
+    """What is to be sent."""
+
+    name: str
+    """Tells replays apart: another file, other faults or another round begin at the start."""
+    messages: tuple[Timed, ...]
+    truth: tuple[FaultInjected, ...]
+
+    @classmethod
+    def of(cls, read: SessionsRead, *, content: bytes, faults: float = 0.0, seed: int = 0, round_: str = "") -> Playing:
+        """The messages of a file's sessions.
+
+        Args:
+            read: What the file holds.
+            content: Anything that tells this file from others.
+            faults: Share of the later sessions that get a fault.
+            seed: Of those faults.
+            round_: Another word replays the same file from its start once more.
+        """
+        sessions, truth = read.sessions, tuple[FaultInjected, ...]()
+        if faults > 0:
+            sessions, truth = _faulty(sessions, faults, seed)
+        digest = hashlib.sha256(f"{faults}/{seed}/{round_}/".encode() + content).hexdigest()[:16]
+        return cls(name=digest, messages=tuple(messages_of(sessions, read.user_inputs)), truth=truth)
+
+
+def content_of(path: Path) -> bytes:
+    """What tells a file from others: the digest of all it holds."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.digest()
+
+
+class Replay:
+    """Sends messages to ``ev-station-data``; one member of a group of its own, so that nobody else sends the same.
+
+    Args:
+        log: Where to; its topics are made if missing.
+        playing: What.
+        partitions: Of the topic.
+    """
+
+    def __init__(self, log: Log, playing: Playing, *, partitions: int = topics.PARTITIONS) -> None:
+        self._log = log
+        self._playing = playing
+        self._partitions = partitions
+        log.ensure((*specs(partitions), REPLAYS))
+        self.sent = self._position()
+
+    @property
+    def total(self) -> int:
+        """Messages in all."""
+        return len(self._playing.messages)
+
+    def run(self, *, speed: float | None, told: Callable[[int], None], stop: Event) -> bool:
+        """Send what was not sent yet; says whether that was all.
+
+        Args:
+            speed: Times real time; None for as fast as the log takes them.
+            told: Told how many have been sent, after each batch.
+            stop: Ends it early; a later run goes on.
+
+        Raises:
+            LogFencedError: Another process sends the same replay.
+            LogError: The log takes no more.
+        """
+        worker = self._log.worker(f"replay-{self._playing.name}", [REPLAYS.name])
+        try:
+            self._join(worker, stop)
+            self.sent = self._position()
+            pace = _Pace(self._playing.messages, self.sent, speed)
+            while self.sent < self.total and not stop.is_set():
+                due = pace.due(self.sent)
+                if due == self.sent:
+                    stop.wait(min(LONGEST_WAIT_S, pace.wait_s(self.sent)))
+                    worker.poll(1)
+                    continue
+                self._send(worker, self._playing.messages[self.sent : due])
+                self.sent = due
+                told(self.sent)
+        finally:
+            worker.close()
+        return self.sent >= self.total
+
+    def _join(self, worker: LogWorker, stop: Event) -> None:
+        until_s = time.monotonic() + 30.0
+        while not stop.is_set():
+            worker.poll(1, wait_s=0.1)
+            if worker.lag():
+                return
+            if time.monotonic() > until_s:
+                raise LogFencedError("Another process is sending this replay. Stop it, or wait until it has finished.")
+
+    def _send(self, worker: LogWorker, messages: Sequence[Timed]) -> None:
+        outputs = {topics.STATION_DATA: list(self._entries(messages))}
+        if self.sent == 0 and self._playing.truth:
+            outputs[topics.TRUTH] = [
+                Entry(topics.session_key(told.site_id, told.session_id), encode_outgoing(told))
+                for told in self._playing.truth
+            ]
+        position = _Position(sent=self.sent + len(messages))
+        outputs[REPLAYS.name] = [Entry(self._playing.name.encode(), msgspec.json.encode(position))]
+        worker.commit(outputs, {})
+
+    def _entries(self, messages: Sequence[Timed]) -> Iterator[Entry]:
+        for timed in messages:
+            content = encode(timed.message)
+            if timed.key is not None:
+                yield Entry(timed.key, content)
+            else:
+                for part in range(self._partitions):
+                    yield Entry(b"heartbeat", content, part)
+
+    def _position(self) -> int:
+        reader, sent = self._log.reader(REPLAYS.name), 0
+        until_s = time.monotonic() + 30.0
+        try:
+            while not reader.caught_up():
+                if time.monotonic() > until_s:
+                    raise LogUnavailableError("The log does not say how far this replay has come. Try again later.")
+                for stored in reader.read(1_000, wait_s=0.1):
+                    if stored.key == self._playing.name.encode() and stored.value is not None:
+                        sent = msgspec.json.decode(stored.value, type=_Position).sent
+        finally:
+            reader.close()
+        return sent
+
+
+class _Pace:
+    """When each message is due."""
+
+    def __init__(self, messages: Sequence[Timed], first: int, speed: float | None) -> None:
+        self._messages = messages
+        self._speed = speed
+        self._from_at = messages[first].at if first < len(messages) else None
+        self._from_s = time.monotonic()
+
+    def due(self, sent: int) -> int:
+        """How many are to be sent by now, at most a batch more than have been."""
+        last = min(sent + BATCH, len(self._messages))
+        if self._speed is None:
+            return last
+        count = sent
+        while count < last and self.wait_s(count) <= 0:
+            count += 1
+        return count
+
+    def wait_s(self, place: int) -> float:
+        """Until a message is due."""
+        if self._speed is None or self._from_at is None:
+            return 0.0
+        event_s = (self._messages[place].at - self._from_at).total_seconds()
+        return event_s / self._speed - (time.monotonic() - self._from_s)
+
+
+def _faulty(sessions: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame, tuple[FaultInjected, ...]]:
+    from plugcast.simulate.faults import FaultType  # noqa: PLC0415 - without faults nobody needs them
+
+    known = pl.coalesce("available_at", "departure_at", "arrival_at")
+    later = sessions.sort(known).tail(round(sessions.height * FAULTY_SHARE_OF_FILE))["session_id"]
+    per_type = max(1, round(share * len(later) / len(FaultType)))
+    made = inject(sessions, seed=seed, per_type=per_type, hosts=later)
+    rows = made.faulty.join(made.labels, on="session_id").with_columns(known_at=known).sort("known_at", "session_id")
+    truth = tuple(
+        FaultInjected(
+            v=1,
+            session_id=row["session_id"],
+            site_id=row["site_id"],
+            station_id=row["station_id"],
+            known_at=row["known_at"],
+            fault=row["fault"],
+            cause=Cause(row["cause"]),
+            severity=Severity(row["severity"]),
+            ocpp_code=row["ocpp_code"],
+        )
+        for row in rows.iter_rows(named=True)
+    )
+    return made.sessions, truth

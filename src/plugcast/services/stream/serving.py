@@ -1,0 +1,57 @@
+"""What ``plugcast serve detect`` runs: a detector from its folder, an engine over a log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from plugcast.adapters.clock import SystemClock
+from plugcast.adapters.files import LocalArtifacts
+from plugcast.anomaly.model_file import has_detector
+from plugcast.domain import topics
+from plugcast.errors import ModelNotFoundError
+from plugcast.services.detect_run import load
+from plugcast.services.stream.detecting import Detecting
+from plugcast.services.stream.engine import Engine
+from plugcast.services.stream.metrics import EngineMetrics
+from plugcast.services.stream.places import open_log
+from plugcast.services.stream.topics import specs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from plugcast.config import Settings
+
+GROUP: Final = "detectors"
+
+
+def detector_engine(folder: Path, place: str, settings: Settings) -> tuple[Engine, EngineMetrics]:
+    """An engine that turns station data into findings and scores.
+
+    Args:
+        folder: Of the detector, as ``plugcast detect FILE --model FOLDER`` leaves it.
+        place: Of the log.
+        settings: Zone of the local days, batch, idle time.
+
+    Raises:
+        ModelNotFoundError: There is no detector.
+        LogError: The log cannot be reached.
+    """
+    store = LocalArtifacts(folder)
+    if not has_detector(store):
+        raise ModelNotFoundError(
+            f"There is no detector in {folder}. Train one on past sessions: plugcast detect FILE --model {folder}"
+        )
+    detector = load(store)
+    log = open_log(place)
+    log.ensure(specs())
+    metrics = EngineMetrics("detect")
+    engine = Engine(
+        make_worker=lambda: log.worker(GROUP, [topics.STATION_DATA]),
+        make_reader=lambda: log.reader(topics.DETECTOR_STATE),
+        make_processor=lambda: Detecting(detector, time_zone=settings.site.time_zone),
+        clock=SystemClock(),
+        batch=settings.stream.batch,
+        idle_s=settings.stream.idle_s,
+        metrics=metrics,
+    )
+    return engine, metrics

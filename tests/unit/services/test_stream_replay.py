@@ -1,0 +1,94 @@
+"""A replay sends each message once, whatever interrupts it, and goes on where it was."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from threading import Event
+from typing import TYPE_CHECKING
+
+import pytest
+
+from plugcast.adapters.memory import ManualClock
+from plugcast.adapters.memory_log import MemoryLog
+from plugcast.domain import topics
+from plugcast.domain.outgoing import FaultInjected, decode_outgoing
+from plugcast.domain.partitions import partition_of
+from plugcast.errors import LogFullError
+from plugcast.services.showcase import shipped
+from plugcast.services.stream.replaying import Playing, Replay
+
+if TYPE_CHECKING:
+    from plugcast.ports import SessionsRead, Stored
+
+NOW = datetime(2026, 11, 27, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def read() -> SessionsRead:
+    return shipped(NOW).read
+
+
+def stored(log: MemoryLog, topic: str) -> list[Stored]:
+    reader, found = log.reader(topic), []
+    while not reader.caught_up():
+        found += reader.read(10_000)
+    return found
+
+
+def test_a_stopped_replay_goes_on_and_nothing_is_sent_twice(read: SessionsRead) -> None:
+    playing = Playing.of(read, content=b"march")
+    whole, parts = (MemoryLog(clock=ManualClock(NOW)) for _ in range(2))
+    assert Replay(whole, playing).run(speed=None, told=lambda _: None, stop=Event())
+    stop = Event()
+    assert not Replay(parts, playing).run(speed=None, told=lambda _: stop.set(), stop=stop)
+    later = Replay(parts, playing)
+    assert 0 < later.sent < later.total
+    assert later.run(speed=None, told=lambda _: None, stop=Event())
+    values = [[entry.value for entry in stored(log, topics.STATION_DATA)] for log in (whole, parts)]
+    assert values[0] == values[1]
+    once_more = Replay(parts, playing)
+    assert once_more.run(speed=None, told=lambda _: None, stop=Event())
+    assert [entry.value for entry in stored(parts, topics.STATION_DATA)] == values[0]
+    again = Replay(parts, Playing.of(read, content=b"march", round_="again"))
+    assert again.run(speed=None, told=lambda _: None, stop=Event())
+    assert len(stored(parts, topics.STATION_DATA)) == 2 * len(values[0])
+
+
+def test_what_does_not_fit_is_not_counted_as_sent(read: SessionsRead) -> None:
+    log = MemoryLog(clock=ManualClock(NOW), max_entries=2_500)
+    replay = Replay(log, Playing.of(read, content=b"march"))
+    with pytest.raises(LogFullError):
+        replay.run(speed=None, told=lambda _: None, stop=Event())
+    heartbeats = sum(entry.key == b"heartbeat" for entry in stored(log, topics.STATION_DATA))
+    assert (
+        len(stored(log, topics.STATION_DATA)) - heartbeats * 2 // 3
+        == Replay(log, Playing.of(read, content=b"march")).sent
+    )
+
+
+def test_each_station_keeps_to_its_partition_and_heartbeats_reach_all(read: SessionsRead) -> None:
+    log = MemoryLog(clock=ManualClock(NOW))
+    Replay(log, Playing.of(read, content=b"march")).run(speed=None, told=lambda _: None, stop=Event())
+    entries = stored(log, topics.STATION_DATA)
+    assert {entry.partition for entry in entries if entry.key == b"heartbeat"} == {0, 1, 2}
+    for entry in entries:
+        if entry.key != b"heartbeat":
+            assert entry.partition == partition_of(entry.key, 3)
+
+
+def test_faults_are_told_on_a_topic_of_their_own(read: SessionsRead) -> None:
+    log = MemoryLog(clock=ManualClock(NOW))
+    playing = Playing.of(read, content=b"march", faults=0.1, seed=5)
+    Replay(log, playing).run(speed=None, told=lambda _: None, stop=Event())
+    told = [decode_outgoing(entry.value or b"") for entry in stored(log, topics.TRUTH)]
+    assert told == list(playing.truth)
+    assert len({fault.fault for fault in told if isinstance(fault, FaultInjected)}) > 10
+    assert playing == Playing.of(read, content=b"march", faults=0.1, seed=5)
+
+
+def test_at_a_speed_messages_wait_for_their_time(read: SessionsRead) -> None:
+    log = MemoryLog(clock=ManualClock(NOW))
+    stop = Event()
+    replay = Replay(log, Playing.of(read, content=b"march"))
+    replay.run(speed=0.01, told=lambda _: stop.set(), stop=stop)
+    assert replay.sent == sum(t.at == replay._playing.messages[0].at for t in replay._playing.messages)
