@@ -113,10 +113,13 @@ def second(value: MeterValues) -> float:
     return (value.measured_at - BEGIN).total_seconds()
 
 
-def flows(value: MeterValues) -> bool:
-    if value.measured_current_a is not None:
-        return value.measured_current_a > 1.0
-    return value.power_kw is not None and value.power_kw > 0.2
+def flowing(kept: Sequence[MeterValues]) -> list[bool]:
+    told: list[bool] = []
+    for value in kept:
+        least = 0.5 if told and told[-1] else 1.0
+        current, power = value.measured_current_a, value.power_kw
+        told.append(current > least if current is not None else power is not None and power > 0.2)
+    return told
 
 
 def offers(value: MeterValues) -> bool:
@@ -125,6 +128,11 @@ def offers(value: MeterValues) -> bool:
 
 def slow_reference(values: Sequence[MeterValues]) -> dict[str, float]:
     kept = in_order(values)
+    on = {id(value): flows for value, flows in zip(kept, flowing(kept), strict=True)}
+
+    def flows(value: MeterValues) -> bool:
+        return on[id(value)]
+
     pairs = [(a, b, second(b) - second(a)) for a, b in pairwise(kept)]
     near = [(a, b, s) for a, b, s in pairs if s <= GAP_S]
     power = [(a.power_kw, b.power_kw, s) for a, b, s in near if a.power_kw is not None and b.power_kw is not None]
@@ -145,11 +153,11 @@ def slow_reference(values: Sequence[MeterValues]) -> dict[str, float]:
         "charge_ah": sum(charge) / 3600,
         "energy_kwh": sum((a + b) / 2 * s for a, b, s in power) / 3600,
         "register_kwh": sum(more for more in counted if more > 0),
-        "pauses": own_pauses(kept),
+        "pauses": own_pauses(kept, flows),
     }
 
 
-def own_pauses(kept: Sequence[MeterValues]) -> int:
+def own_pauses(kept: Sequence[MeterValues], flows: Callable[[MeterValues], bool]) -> int:
     """Stretches of no flow between flows, within reach of one another, with the offer standing throughout."""
     count = 0
     block: list[MeterValues] = []
@@ -182,10 +190,12 @@ def slow_stretches(values: Sequence[MeterValues]) -> dict[str, tuple[float, floa
             return False
         return current - offered > 1.0 + 0.05 * offered and second(kept[place]) - since[place] >= 10
 
+    on = flowing(kept)
+
     def unoffered(place: int) -> bool:
         offered = kept[place].offered_current_a
         waited = second(kept[place]) - since[place] >= 10
-        return flows(kept[place]) and offered is not None and offered < OFFERED_A and waited
+        return on[place] and offered is not None and offered < OFFERED_A and waited
 
     return {"over": longest(kept, over), "unoffered": longest(kept, unoffered)}
 

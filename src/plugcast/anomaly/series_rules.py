@@ -37,12 +37,15 @@ WHOLE_H: Final = 0.2
 PHASE_S: Final = 300.0
 CHATTER_AN_HOUR: Final = 6
 SWINGS_AN_HOUR: Final = 12
-DERATED_S: Final = 900.0
+DERATED_S: Final = 1_800.0
 FROZEN_S: Final = 1_800.0
 FROZEN_SAMPLES: Final = 30
 ABRUPT_SHARE: Final = 0.8
-EARLY_STOP: Final = 0.4
-"""Unmet share of the driver's usual energy times the idle share of the stay."""
+EARLY_STOP: Final = 0.5
+SURE_STOP: Final = 0.8
+"""Unmet share of the driver's usual energy times the idle share of the stay; a car that came fuller than usual stops at
+full current as well, so that only the higher is an alarm."""
+USUAL_VISITS: Final = 5
 STOOD_S: Final = 1_200.0
 DISORDER: Final = 3
 
@@ -226,13 +229,14 @@ def tripped(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None
     """Full current to none at once, the offer stands, and the driver got far less than usual: no full battery."""
     ended = series.ended
     abrupt = ended is not None and ended.value >= ABRUPT_SHARE and ended.seconds >= STOOD_S
-    if ended is None or not (abrupt and row.early_stop >= EARLY_STOP):
+    if ended is None or not (abrupt and row.early_stop >= EARLY_STOP and row.user_visits >= USUAL_VISITS):
         return None
+    severity = Severity.WARNING if row.early_stop >= SURE_STOP else Severity.INFO
     text = (
         f"fell from {ended.beside:.1f} A to nothing at once, and stayed off for {lasted(ended.seconds)} "
         f"while the offer stood: {row.energy_kwh:.1f} kWh; this driver's median is {row.user_energy_kwh_median:.1f} kWh"
     )
-    return _broken("tripped", Cause.EARLY_STOP, Severity.WARNING, text, ended, norm=row.user_energy_kwh_median)
+    return _broken("tripped", Cause.EARLY_STOP, severity, text, ended, norm=row.user_energy_kwh_median)
 
 
 def out_of_order(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None:

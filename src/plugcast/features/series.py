@@ -23,6 +23,7 @@ from plugcast.features.series_watch import (
     HIGH_SHARE,
     NAN,
     STEADY_A,
+    STILL_A,
     US,
     Offer,
     Pauses,
@@ -202,7 +203,8 @@ def _point(values: MeterValues, before: Point | None) -> Point:
     at_us = micros(values.measured_at)
     current, offered = _or_nan(values.measured_current_a), _or_nan(values.offered_current_a)
     power = _or_nan(values.power_kw)
-    flows = current > FLOW_A if values.measured_current_a is not None else power > FLOW_KW
+    least = STILL_A if before is not None and before.flows else FLOW_A
+    flows = current > least if values.measured_current_a is not None else power > FLOW_KW
     same = before is not None and abs(before.offered_a - offered) < STEADY_A
     return Point(
         at_us=at_us,

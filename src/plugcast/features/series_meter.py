@@ -65,8 +65,10 @@ class Meter(msgspec.Struct):
             self.step_kwh = counted
         if not knows_power:
             return
-        most = max(one.power_kw, two.power_kw, 0.0) if seconds < SECONDS / 60 else max(peak_kw, 0.0)
-        self._jumped(one, two, counted, JUMP_SHARE * most * seconds / SECONDS + JUMP_KWH)
+        near = max(one.power_kw, two.power_kw, 0.0)
+        most = near if seconds < SECONDS / 60 else max(near, peak_kw)
+        coarse = self.step_kwh if self.step_kwh > 0 and self.step_kwh < counted else 0.0
+        self._jumped(one, two, counted, JUMP_SHARE * most * seconds / SECONDS + JUMP_KWH + coarse)
         self.both_kwh += counted
         self.integral_kwh += energy
         self.doubt_kwh += abs(two.power_kw - one.power_kw) / 2 * seconds / SECONDS

@@ -18,6 +18,8 @@ GAP_S: Final = 1_200.0
 """A longer silence (OCPP stations often report every 15 min) ends all stretches; nothing is assumed across it."""
 FLOW_A: Final = 1.0
 """Above this a car draws; what it takes with the contactor open is less."""
+STILL_A: Final = 0.5
+"""It goes on drawing until it is below this: a tail that crosses 1 A is no pause at every flicker of the meter."""
 FLOW_KW: Final = 0.2
 """The same, where a station gives no current."""
 OFFERED_A: Final = 5.5
@@ -234,7 +236,10 @@ class Pauses(msgspec.Struct):
 
 
 class Plateau(msgspec.Struct):
-    """Currents held steadily, and long low ones after higher ones: a derated station, not a filling battery."""
+    """Currents held steadily, and long low ones after higher ones: a derated station, not a filling battery.
+
+    A station offers 6 A or nothing, so that less is always a battery's tail.
+    """
 
     level_a: float = NAN
     offered_a: float = NAN
@@ -255,7 +260,7 @@ class Plateau(msgspec.Struct):
         if (two.at_us - self.start_us) * US >= ESTABLISHED_S:
             self.established_a = max(self.established_a, self.level_a)
         could = min(self.offered_a, self.established_a)
-        if self.level_a < LOW_SHARE * could:
+        if OFFERED_A <= self.level_a < LOW_SHARE * could:
             self.low.step(one.at_us, two.at_us, could, self.level_a)
         else:
             self.low.stop()

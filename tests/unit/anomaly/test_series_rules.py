@@ -133,7 +133,7 @@ FAULTS: dict[str, tuple[Cause, list[MeterValues]]] = {
     "meter_off": (Cause.METER_FAULT, changed(series((60, 16, 15)), 0, power_kw=0.8)),
     "phase_lost": (Cause.PHASE_LOSS, changed(series((60, 16, 15), phases=3), 30, power_kw=2 / 3)),
     "chatters": (Cause.CHATTER, series(*[(3, 16, 15.0), (2, 16, 0.0)] * 9)),
-    "derated": (Cause.DERATING, series((20, 32, 30), (30, 32, 12))),
+    "derated": (Cause.DERATING, series((20, 32, 30), (40, 32, 12))),
     "readings_frozen": (Cause.METER_FAULT, frozen()),
     "out_of_order": (Cause.CLOCK_FAULT, clock_back()),
 }
