@@ -14,6 +14,9 @@ PlugcastError
 │   ├── LogUnavailableError
 │   ├── LogFullError
 │   └── LogFencedError
+├── BusError
+│   ├── BusUnavailableError
+│   └── UnroutableError
 ├── MissingExtraError
 ├── ModelError
 │   ├── ModelNotFoundError
@@ -102,6 +105,18 @@ class LogFullError(LogError):
 
 class LogFencedError(LogError):
     """Another member of the group has taken over: drop what was read, close, and join again."""
+
+
+class BusError(PlugcastError):
+    """Messages could not be handed on; those handed on before are safe."""
+
+
+class BusUnavailableError(BusError):
+    """The broker cannot be reached: trying later may help. Of what was being published, some may have arrived."""
+
+
+class UnroutableError(BusError):
+    """No queue wants a message, so that nobody would ever hear of it."""
 
 
 class MissingExtraError(PlugcastError):
