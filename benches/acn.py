@@ -13,7 +13,7 @@ from __future__ import annotations
 import gzip
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -23,13 +23,15 @@ import numpy as np
 from benches import acn_month as month
 from benches.acn_asa import Asa, installed
 from benches.data_folder import data_dir
-from benches.registry import Bar, BenchSpec, Outcome, note
+from benches.kept import kept
+from benches.registry import Bar, BenchSpec, Choice, Outcome, note
 
 from plugcast.schedule.peak_worth import RestOfMonth, cost_of_levels
 from plugcast.schedule.problem import VehicleNeed, build_problem, site_window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from benches.acn_month import Algorithm, Stay
 
@@ -59,6 +61,8 @@ class _Size:
     modelled: bool = False
     """The reference of the practical month goes through CVXPY."""
     start_at: datetime = month.START_AT
+    keep: Path | None = None
+    """Where each algorithm's figures are kept."""
 
 
 SIZES: Final = {
@@ -71,21 +75,29 @@ SIZES: Final = {
 
 def run(size: str) -> Outcome:
     """Every algorithm over the same sessions."""
-    chosen = SIZES[size]
+    return run_chosen(size, Choice())
+
+
+def run_chosen(size: str, choice: Choice) -> Outcome:
+    """Some parts of it; the month on which settings are chosen has the practical part alone."""
+    chosen = replace(SIZES[size], keep=choice.keep)
     if not installed():
         return Outcome(data="none: acnportal or cvxpy is not installed", cases=[], bars=[])
     worth = _worth(chosen.start_at.date(), chosen.past_days)
-    if chosen.start_at != month.START_AT:
-        made, promised = _practical(chosen, worth)
-        return Outcome(data="Caltech, the month on which settings are chosen (ACN-Data)", cases=made, bars=promised)
-    cases, bars = _speed()
-    for part in (_month(chosen, worth), _congested(chosen), _practical(chosen, worth)):
-        cases += part[0]
-        bars += part[1]
-    return Outcome(data="Caltech, March 2019 (ACN-Data by way of acnportal-experiments)", cases=cases, bars=bars)
+    cases: list[dict[str, Any]] = []
+    bars: list[Bar] = []
+    for name, part in PARTS.items():
+        if name in (choice.parts or PARTS) and (name == "practical" or chosen.start_at == month.START_AT):
+            made, promised = part(chosen, worth)
+            cases, bars = cases + made, bars + promised
+    return Outcome(
+        data=f"Caltech, {chosen.start_at:%B %Y} (ACN-Data, March by way of acnportal-experiments)",
+        cases=cases,
+        bars=bars,
+    )
 
 
-def _speed() -> tuple[list[dict[str, Any]], list[Bar]]:
+def _speed(size: _Size, _worth: RestOfMonth | None) -> tuple[list[dict[str, Any]], list[Bar]]:
     """One day with the reference as its authors build it: all stations over the whole horizon."""
     from plugcast.simulate.acnportal import Plugcast  # noqa: PLC0415
 
@@ -95,7 +107,7 @@ def _speed() -> tuple[list[dict[str, Any]], list[Bar]]:
         "adaptive charging algorithm, without its modelling layer": Asa(only_taken=True, modelled=False),
         "ours, same knowledge": Plugcast(value_per_kwh=month.REVENUE_PER_KWH),
     }
-    cases = [_case("one day, CPU", name, algorithm, sessions) for name, algorithm in every.items()]
+    cases = [_case("one day, CPU", name, algorithm, sessions, size) for name, algorithm in every.items()]
     ratio = cases[0]["cpu_ms_median"] / cases[-1]["cpu_ms_median"]
     return cases, [_bar("adaptive charging algorithm's CPU a step over ours", ratio, ASA_STEPS)]
 
@@ -107,7 +119,7 @@ def _month(size: _Size, worth: RestOfMonth | None) -> tuple[list[dict[str, Any]]
     sessions = month.stays(last_day=size.last_day)
     best = month.optimum(sessions, cap_kw=CAP_KW)
     every = {**_field(), **_ours(worth), "adaptive charging algorithm": Asa(only_taken=True)}
-    cases = [_case("month", name, algorithm, sessions, best=best) for name, algorithm in every.items()]
+    cases = [_case("month", name, algorithm, sessions, size, best=best) for name, algorithm in every.items()]
     of = {case["algorithm"]: case["profit_pct"] for case in cases}
     plain, asa = of["ours, same knowledge"], of["adaptive charging algorithm"]
     bars = [
@@ -120,7 +132,7 @@ def _month(size: _Size, worth: RestOfMonth | None) -> tuple[list[dict[str, Any]]
     return cases, bars
 
 
-def _congested(size: _Size) -> tuple[list[dict[str, Any]], list[Bar]]:
+def _congested(size: _Size, _worth: RestOfMonth | None) -> tuple[list[dict[str, Any]], list[Bar]]:
     from plugcast.simulate.acnportal import Plugcast  # noqa: PLC0415
 
     sessions = month.stays(first_day=size.week[0], last_day=size.week[1])
@@ -133,7 +145,7 @@ def _congested(size: _Size) -> tuple[list[dict[str, Any]], list[Bar]]:
         ("adaptive charging algorithm", Asa(quick=True, only_taken=True)),
         ("ours, same knowledge", ours),
     ]
-    cases = [_case("30 kW", name, one, sessions, cap_kw=CONGESTED_KW, tariff=False) for name, one in every]
+    cases = [_case("30 kW", name, one, sessions, size, cap_kw=CONGESTED_KW, tariff=False) for name, one in every]
     for case in cases:
         case["perfect_foresight_delivered_pct"] = 100.0 * most / asked
     bars = [
@@ -150,9 +162,7 @@ def _practical(size: _Size, worth: RestOfMonth | None) -> tuple[list[dict[str, A
     best = month.optimum(sessions, cap_kw=CAP_KW, car_kw=month.PILOT_KW, start_at=start_at)
     reference = Asa(practical=True, only_taken=True, modelled=size.modelled)
     every = [("adaptive charging algorithm", reference), *_ours(worth, every=1).items()]
-    cases = [
-        _case("practical", name, one, sessions, best=best, practical=True, start_at=start_at) for name, one in every
-    ]
+    cases = [_case("practical", name, one, sessions, size, best=best, practical=True) for name, one in every]
     bars = [
         Bar(name="practical: most that ours exceeds a limit by, A", value=_over(cases), limit=1e-5, sense="at_most")
     ]
@@ -196,18 +206,25 @@ def _case(
     name: str,
     algorithm: Algorithm,
     sessions: Sequence[Stay],
+    size: _Size,
     *,
     best: float | None = None,
     cap_kw: float = CAP_KW,
     practical: bool = False,
     tariff: bool = True,
-    start_at: datetime = month.START_AT,
 ) -> dict[str, Any]:
-    found = month.simulate(algorithm, sessions, cap_kw=cap_kw, practical=practical, tariff=tariff, start_at=start_at)
+    def work() -> dict[str, Any]:
+        found = month.simulate(
+            algorithm, sessions, cap_kw=cap_kw, practical=practical, tariff=tariff, start_at=size.start_at
+        )
+        return {key: float(value) for key, value in found.items()}
+
+    through = ", CVXPY" if size.modelled else ""
+    found = kept(size.keep, f"acn-{size.start_at:%m}-{size.last_day}-{scenario}-{name}{through}", work)
     if best is not None:
-        found |= {"profit_pct": 100.0 * found["profit"] / best, "perfect_foresight_profit": best}
+        found = found | {"profit_pct": 100.0 * found["profit"] / best, "perfect_foresight_profit": best}
     note(f"{scenario}, {name}: " + ", ".join(f"{key} {value:.5g}" for key, value in found.items()))
-    return {"scenario": scenario, "algorithm": name, **{key: float(value) for key, value in found.items()}}
+    return {"scenario": scenario, "algorithm": name, **found}
 
 
 def _bar(name: str, value: float, limit: float) -> Bar:
@@ -268,4 +285,13 @@ def _curve(day: date, rows: Sequence[tuple[datetime, datetime, float]]) -> Float
     return cost_of_levels(build_problem(needs, window), LEVELS_KW)
 
 
-BENCH = BenchSpec(name="acn", description=(__doc__ or "").partition("\n")[0], run=run, sizes=tuple(SIZES))
+PARTS: Final = {"speed": _speed, "month": _month, "congested": _congested, "practical": _practical}
+BENCH = BenchSpec(
+    name="acn",
+    description=(__doc__ or "").partition("\n")[0],
+    run=run,
+    sizes=tuple(SIZES),
+    default_size="month",
+    parts=tuple(PARTS),
+    run_chosen=run_chosen,
+)

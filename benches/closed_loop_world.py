@@ -16,7 +16,7 @@ from plugcast.forecast.sessions import Lessons
 from plugcast.forecast.sessions_fit import MEDIAN, QUANTILES, EnsembleSpec
 from plugcast.forecast.sessions_roll import Refit, adapt, roll
 from plugcast.schedule.problem import site_window
-from plugcast.simulate.risk import masses
+from plugcast.simulate.risk import masses, spread
 from plugcast.simulate.site import Car, Expectation, PlugIn
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ FEED_IN_SHARE: Final = 0.5
 """What a kWh fed in earns of its price."""
 PV_KW: Final = {"caltech": 60.0, "jpl": 110.0}
 LEARN_FROM: Final = datetime(2018, 9, 1, tzinfo=UTC)
+DEPARTURES: Final = 16
+"""Points that stand for the distribution of a departure."""
 PUBLISHED_HOUR: Final = 13
 """Local hour from which the next day's prices are known."""
 
@@ -162,7 +164,7 @@ def world(
 
 
 def _expected(arrival: datetime, stay_h: FloatArray, energy_kwh: FloatArray) -> Expectation:
-    stays = masses(QUANTILES, stay_h.tolist())
+    stays = spread(QUANTILES, stay_h.tolist(), DEPARTURES)
     return Expectation(
         departure_at=arrival + timedelta(hours=float(stay_h[MEDIAN])),
         energy_kwh=float(energy_kwh[MEDIAN]),

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 import highspy
 import numpy as np
 
+from plugcast.schedule import present
 from plugcast.schedule.arrays import POWER_TOL_KW
 from plugcast.schedule.engine import Engine
+from plugcast.schedule.levels import LEVEL_TOL, Grid, grid_of
 from plugcast.schedule.matrix import to_matrix
 from plugcast.schedule.runs import Runs, add_runs, short_runs
 from plugcast.schedule.solve import (
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
 
 ROUNDS: Final = 60
 """Of many powers at once; where roundings up do not fit together, they are tried one by one, in their own time."""
-LEVEL_TOL: Final = 1e-5
-"""kW within which a power counts as one that the charger can offer."""
 REPAIR_SHARE: Final = 0.5
 """Of the time of a search, when its first plan must be there."""
 BATCH: Final = 0.34
@@ -60,6 +60,8 @@ def repair(
 ) -> Solution:
     """The linear plan with powers that exist; ``slots`` settles only the first ones, those about to be commanded.
 
+    Those never lift the peak above the linear plan's (``present``); with ``min_run_slots`` all are settled.
+
     ``Solution.gap`` compares it with the linear bound, which no plan can beat.
     """
     if nothing_to_decide(problem):
@@ -68,7 +70,11 @@ def repair(
     if isinstance(relaxed, str):
         return fallback(problem, relaxed)
     bound = relaxed.objective
-    failure = _settle(relaxed, solver_time(relaxed, time_limit_s), slots=slots, min_run_slots=min_run_slots)
+    deadline = solver_time(relaxed, time_limit_s)
+    if slots is None or min_run_slots > 1:
+        failure = _settle(relaxed, deadline, min_run_slots=min_run_slots)
+    else:
+        failure = present.settle(relaxed, deadline, min(slots, problem.window.slots))
     solution = relaxed.solution(bound=bound)
     return replace(solution, note=failure) if failure else solution
 
@@ -86,7 +92,7 @@ def exact(problem: PlanProblem, how: Exact | None = None, *, min_run_slots: int 
         return fallback(problem, relaxed)
     first = Relaxed(**{name: getattr(relaxed, name) for name in Relaxed.__slots__})  # the engine goes on, this stays
     allowed = solver_time(relaxed, chosen.time_limit_s)
-    failure = _settle(first, allowed * REPAIR_SHARE, slots=None, min_run_slots=min_run_slots)
+    failure = _settle(first, allowed * REPAIR_SHARE, min_run_slots=min_run_slots)
     left = replace(chosen, time_limit_s=allowed - first.engine.seconds())
     searched = _search(problem, first, left, bound=relaxed.objective, min_run_slots=min_run_slots)
     if searched is None:
@@ -95,45 +101,12 @@ def exact(problem: PlanProblem, how: Exact | None = None, *, min_run_slots: int 
     return searched
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Grid:
-    """The powers that exist, pair by pair, as slot means."""
-
-    below: FloatArray
-    """[K] highest possible power at or below the planned one."""
-    above: FloatArray
-    """[K] lowest at or above."""
-
-    def between(self, power: FloatArray) -> BoolArray:
-        """Pairs whose power does not exist."""
-        off: BoolArray = (power - self.below > LEVEL_TOL) & (self.above - power > LEVEL_TOL)
-        return off
-
-
-def _grid(problem: PlanProblem, pairs: Pairs, power: FloatArray) -> _Grid:
-    """Neighbours of each power; a continuous one is its own."""
-    there = power / pairs.share
-    below, above = there.copy(), there.copy()
-    least = problem.quantum_kw[pairs.vehicle]
-    small = there < least - LEVEL_TOL
-    below[small], above[small] = 0.0, least[small]
-    for levels, cars in problem.levels_kw.items():
-        mine = np.flatnonzero(np.isin(pairs.vehicle, cars))
-        steps = np.array([0.0, *levels])
-        up = np.clip(np.searchsorted(steps, there[mine] - LEVEL_TOL), 0, len(steps) - 1)
-        above[mine] = steps[up]
-        exactly = np.abs(steps[up] - there[mine]) <= LEVEL_TOL
-        below[mine] = np.where(exactly, steps[up], steps[np.maximum(up - 1, 0)])
-    return _Grid(below=below * pairs.share, above=above * pairs.share)
-
-
-def _settle(relaxed: Relaxed, deadline: float, *, slots: int | None, min_run_slots: int) -> str:
+def _settle(relaxed: Relaxed, deadline: float, *, min_run_slots: int) -> str:
     """Round, solve the rest, look again, until every power exists; what went wrong, or nothing.
 
     ``deadline`` counts all of the model's runs, that of the relaxation included.
     """
     problem, pairs, engine = relaxed.matrix.problem, relaxed.matrix.at.pairs, relaxed.engine
-    looked_at = np.ones(pairs.count, dtype=np.bool_) if slots is None else pairs.slot < slots
     bounds = _Bounds(
         lower=np.zeros(pairs.count),
         upper=relaxed.matrix.lp.upper[: pairs.count].copy(),
@@ -143,10 +116,10 @@ def _settle(relaxed: Relaxed, deadline: float, *, slots: int | None, min_run_slo
     while True:
         turn += 1
         power = relaxed.columns[: pairs.count]
-        grid = _grid(problem, pairs, power)
+        grid = grid_of(problem, pairs, power)
         if turn > (pairs.count if single else ROUNDS):
             return _round_down(relaxed, grid, power, "")
-        off = np.flatnonzero(grid.between(power) & looked_at)
+        off = np.flatnonzero(grid.between(power))
         before = bounds.lower.copy(), bounds.upper.copy()
         if off.size:
             changed = _round(relaxed, power, grid, off, bounds, share=0.0 if single else BATCH)
@@ -186,7 +159,7 @@ class _Bounds:
 
 
 def _round(
-    relaxed: Relaxed, power: FloatArray, grid: _Grid, off: IntArray, bounds: _Bounds, *, share: float
+    relaxed: Relaxed, power: FloatArray, grid: Grid, off: IntArray, bounds: _Bounds, *, share: float
 ) -> IntArray:
     """Settle those nearest to a power that exists; gives the pairs whose bounds have changed.
 
@@ -225,7 +198,7 @@ def _round(
     return np.unique(np.concatenate(changed))
 
 
-def _round_down(relaxed: Relaxed, grid: _Grid, power: FloatArray, failure: str) -> str:
+def _round_down(relaxed: Relaxed, grid: Grid, power: FloatArray, failure: str) -> str:
     """The last resort: every power that does not exist becomes the one below; costs energy, breaks nothing."""
     pairs, lp = relaxed.matrix.at.pairs, relaxed.matrix.lp
     columns = relaxed.columns.copy() if len(relaxed.columns) == len(lp.cost) else np.zeros(lp.columns)

@@ -17,8 +17,9 @@ from plugcast.domain.plan import PlanStatus
 from plugcast.domain.units import HORIZON_SLOTS, SLOT_MIN
 from plugcast.schedule.heuristics import earliest_departure_first, least_laxity_first, uncontrolled
 from plugcast.schedule.integral import Exact, exact, repair
+from plugcast.schedule.levels import offers
 from plugcast.schedule.outcome import plan_of, setpoints
-from plugcast.schedule.problem import ENERGY_TOL_KWH, VehicleNeed, build_problem
+from plugcast.schedule.problem import ENERGY_TOL_KWH, SLIVER, VehicleNeed, build_problem
 from plugcast.schedule.response import Response
 from plugcast.schedule.solve import Solution, solve
 from plugcast.schedule.stochastic import Stages, solve_scenarios
@@ -119,10 +120,23 @@ class Decision:
     rule: str = ""
     futures: ManyFutures | None = None
     """What each scenario would do and cost, where there were any."""
+    whole: bool = False
+    """Powers are such as chargers can offer."""
 
     def setpoints(self, slots: int = 1) -> tuple[Setpoint, ...]:
         """The commands of the first slots."""
-        return setpoints(self.problem, self.solution.power_kw, slots=slots)
+        return setpoints(self.problem, self.offered_kw(slots), slots=slots)
+
+    def offered_kw(self, slots: int = 1) -> FloatArray:
+        """[V, slots] What stations offer: where whole powers are asked for never less than the least that exists.
+
+        A car whose last 0.2 kWh would take a slot at 0.8 kW is offered 6 A, and stops when it is full.
+        """
+        power = self.solution.power_kw[:, :slots]
+        if not self.whole or self.solution.status is PlanStatus.FALLBACK:
+            return power
+        share = self.problem.availability()[:, :slots]
+        return offers(self.problem, power / np.maximum(share, SLIVER)) * share
 
     def as_plan(self, site_id: str, issued_at: datetime) -> ChargingPlan:
         """The whole horizon, explained."""
@@ -294,9 +308,10 @@ def decide(
         solver = live.solve if live is not None else solve
         return Decision(problem=problem, solution=solver(problem, time_limit_s=time_limit_s))
     if policy is Policy.WHOLE:
-        return Decision(problem=problem, solution=repair(problem, time_limit_s=time_limit_s, slots=whole_slots))
+        solution = repair(problem, time_limit_s=time_limit_s, slots=whole_slots)
+        return Decision(problem=problem, solution=solution, whole=True)
     if policy is Policy.EXACT:
-        return Decision(problem=problem, solution=exact(problem, Exact(time_limit_s=time_limit_s)))
+        return Decision(problem=problem, solution=exact(problem, Exact(time_limit_s=time_limit_s)), whole=True)
     powers, rule = _HEURISTICS[policy]
     note = f"As asked, nothing was optimised: cars charge {rule}."
     solution = Solution(power_kw=powers(problem), status=PlanStatus.HEURISTIC, note=note)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from plugcast.simulate.cars import Expectation
 
 Chances = tuple[tuple[float, float], ...]
+LEAST_SHARE: Final = 0.3
+"""Of the lowest known quantile: where a distribution is taken to begin."""
 
 
 def still(chances: Chances, beyond: float) -> Chances:
@@ -61,6 +63,21 @@ def masses(levels: Sequence[float], values: Sequence[float]) -> Chances:
     """
     middle = [0.0, *((low + high) / 2 for low, high in pairwise(levels)), 1.0]
     return tuple((float(value), high - low) for value, low, high in zip(values, middle[:-1], middle[1:], strict=True))
+
+
+def spread(levels: Sequence[float], values: Sequence[float], points: int) -> Chances:
+    """Quantiles as equally probable points of the straight lines between them, so that no hour is without a risk.
+
+    Few quantiles leave hours between them in which, taken as points, nobody would ever leave. Above the highest the
+    last line goes on; below the lowest it ends at ``LEAST_SHARE`` of it.
+
+    >>> spread((0.1, 0.5, 0.9), (2.0, 5.0, 8.0), 4)
+    ((2.1875, 0.25), (4.0625, 0.25), (5.9375, 0.25), (7.8125, 0.25))
+    """
+    last = values[-1] + (values[-1] - values[-2]) / (levels[-1] - levels[-2]) * (1.0 - levels[-1])
+    middle = (np.arange(points) + 0.5) / points
+    found = np.interp(middle, [0.0, *levels, 1.0], [LEAST_SHARE * values[0], *values, last])
+    return tuple((float(value), 1.0 / points) for value in found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

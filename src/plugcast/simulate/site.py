@@ -179,7 +179,7 @@ def command_of(decision: Decision) -> Command:
     """The first slot of a decision, for every car that is in it."""
     solution = decision.solution
     return Command(
-        power_kw=dict(zip(decision.problem.session_ids, solution.power_kw[:, 0].tolist(), strict=True)),
+        power_kw=dict(zip(decision.problem.session_ids, decision.offered_kw()[:, 0].tolist(), strict=True)),
         ahead_kw=solution.power_kw.sum(axis=0),
         fallback=solution.status is PlanStatus.FALLBACK,
     )

@@ -92,6 +92,23 @@ def test_the_search_is_never_worse_than_the_repair(problem: PlanProblem) -> None
     assert found.objective <= repaired.objective * (1 + 1e-4) + 1e-4
 
 
+@settings(max_examples=40, deadline=None)
+@given(problem=coarse_sites())
+def test_the_commanded_slot_exists_and_lifts_no_peak(problem: PlanProblem) -> None:
+    priced = replace(problem, window=replace(problem.window, demand_charge_per_kw=1.0))
+    linear, found = solve(priced), repair(priced, slots=1)
+    now = found.power_kw[:, 0]
+    for need, drawn in zip(priced.needs, now.tolist(), strict=True):
+        levels = [min(level, need.max_power_kw) for level in need.pilots_kw] or [max(drawn, need.min_power_kw)]
+        last_of_it = abs(drawn - need.energy_needed_kwh) < 1e-4  # slots are hours
+        assert drawn < 1e-5 or last_of_it or min(abs(drawn - level) for level in levels) < 1e-4
+    assert now.sum() <= linear.power_kw.sum(axis=0).max(initial=0.0) + 1e-4
+    assert violations(priced, found.power_kw) == (0, 0.0)
+    offered = decide(priced, Policy.WHOLE, whole_slots=1).offered_kw()[:, 0]
+    assert np.all(offered >= now - 1e-6)
+    assert np.all((offered < 1e-5) | (offered >= priced.quantum_kw - 1e-4))
+
+
 def test_six_amperes_at_least_needs_a_slot_at_the_minimum() -> None:
     problem = _problem(_need("a", 0, 4, 5.0, min_power_kw=1.4), price_per_kwh=[0.1, 0.2, 0.3, 0.3])
     assert solve(problem).power_kw[0] == pytest.approx([4, 1, 0, 0])

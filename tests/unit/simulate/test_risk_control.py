@@ -11,7 +11,7 @@ from plugcast.errors import PlanInputError
 from plugcast.schedule.mpc import Policy, RecedingHorizon
 from plugcast.schedule.problem import site_window
 from plugcast.simulate.cars import Car, Expectation, PlugIn
-from plugcast.simulate.risk import InDoubt, masses, quantile, still
+from plugcast.simulate.risk import InDoubt, masses, quantile, spread, still
 from plugcast.simulate.site import LoopResult, SiteController, run_closed_loop
 from plugcast.simulate.verdict import perfect_foresight, verdict
 
@@ -97,6 +97,16 @@ def test_masses_of_quantiles_are_a_distribution_with_that_median() -> None:
     points = masses((0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975), (1, 2, 3, 4, 5, 6, 7))
     assert sum(chance for _, chance in points) == pytest.approx(1.0)
     assert quantile(points, 0.5) == 4
+
+
+def test_a_spread_leaves_no_gap_and_keeps_the_quantiles() -> None:
+    levels, values = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975), (3.0, 8.0, 9.0, 9.5, 10.0, 10.5, 11.0)
+    points = spread(levels, values, 200)
+    assert sum(chance for _, chance in points) == pytest.approx(1.0)
+    for level, value in zip(levels, values, strict=True):
+        assert quantile(points, level) == pytest.approx(value, abs=0.4)
+    assert any(3.5 < value < 7.5 for value, _ in points)  # between the lowest two, where points would have nobody leave
+    assert all(value > 0 for value, _ in points)
 
 
 @pytest.mark.parametrize("wrong", [{"stay_level": 0.0}, {"energy_level": 1.1}, {"scenarios": -1}])

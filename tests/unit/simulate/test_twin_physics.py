@@ -103,9 +103,13 @@ def test_whole_currents_are_planned_where_the_station_has_steps() -> None:
     cars = [replace(CAR, session_id=str(one), pilots_kw=steps, min_power_kw=steps[0], battery=None) for one in range(3)]
     power = _drive(cars, RecedingHorizon(policy=Policy.WHOLE))
     assert power.sum(axis=0).max() <= 20.0 + 1e-3
-    # the rest is less than a slot at the least power gives
-    assert np.all(20.0 - power.sum(axis=1) * 0.25 < steps[0] * 0.25)
+    assert power.sum(axis=1) * 0.25 == pytest.approx(20.0)  # the last slot's mean is the rest of the need
     assert set(np.round(power[:, :8], 3).ravel()) <= {0.0, *(round(step, 3) for step in steps)}
+
+
+def test_the_last_fifth_of_a_kwh_is_offered_the_least_there_is() -> None:
+    car = replace(CAR, battery=None, energy_kwh=0.2, min_power_kw=1.38, max_power_kw=7.4)
+    assert _drive([car], RecedingHorizon(policy=Policy.WHOLE)).sum() * 0.25 == pytest.approx(0.2)
 
 
 def test_the_loop_teaches_the_controller_how_a_car_slows() -> None:
