@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -152,12 +152,3 @@ class Board:
 def _mark(session: Session) -> int:
     """Tells two contents apart, within this process."""
     return hash(session)
-
-
-def ahead(at: datetime, seconds: float) -> datetime:
-    """So many seconds later; earlier where negative, but never before ``NEVER``.
-
-    >>> ahead(NEVER, -1.0) == NEVER
-    True
-    """
-    return max(NEVER, at + timedelta(seconds=seconds))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +43,10 @@ GRACE: Final = timedelta(minutes=10)
 """How long after midnight a partition's records of the day before are waited for."""
 MAX_DECLARED: Final = 100_000
 """Running sessions with declarations, for each partition; of more the oldest are dropped."""
+DECLARATIONS_KEPT: Final = 8
+"""Of one session, the earliest: norms ask for the first that was known, and a state has a bound."""
+LATEST_APPENDED_US: Final = 253_402_300_799_000_000
+"""A sender may stamp its messages as it likes; this is the last instant that can be written down."""
 
 
 @dataclass(slots=True)
@@ -224,7 +228,7 @@ class _Batch:
 
     def _refuse(self, stored: Stored, rejected: Rejected) -> None:
         self.made.counts[f"rejected_{rejected.reason}"] += 1
-        at = datetime.fromtimestamp(stored.at_us / 1e6, UTC)
+        at = NEVER + timedelta(microseconds=min(max(stored.at_us, 0), LATEST_APPENDED_US))
         letter = DeadLetter.of(
             rejected,
             stored.value or b"",
@@ -238,10 +242,16 @@ class _Batch:
 
     def _declared(self, partition: int, message: SessionUpdated) -> None:
         declared = self._board.parts[partition].declared
-        said = (*declared.get(message.session_id, ()), message.user_input())
-        if said[-1] in said[:-1]:
+        before, new = declared.get(message.session_id, ()), message.user_input()
+        if new in before:
             self.made.counts["duplicates"] += 1
             return
+        said = (*before, new)
+        if len(said) > DECLARATIONS_KEPT:
+            said = tuple(sorted(said, key=lambda one: one.available_at)[:DECLARATIONS_KEPT])
+            self.made.counts["declarations_dropped"] += 1
+            if said == before:
+                return
         # folded again from the changelog, to the same value
         declared[message.session_id] = said
         self.made.add(

@@ -94,7 +94,8 @@ class Engine:
     def run(self, stop: Event) -> None:
         """Work until told to stop; what is being processed is committed first.
 
-        An unreachable or full log is tried again, with growing pauses.
+        An unreachable or full log is tried again, with growing pauses; so is whatever else fails, since nothing of a
+        failed step counts.
         """
         failures = 0
         while not stop.is_set():
@@ -104,10 +105,13 @@ class Engine:
             except LogFencedError as error:
                 self._failed("fenced", error)
             except LogError as error:
-                self._failed("log_errors", error)
                 failures += 1
-                pause_s = min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(failures, 10))
-                stop.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+                self._failed("log_errors", error)
+                stop.wait(_pause_s(failures))
+            except Exception as error:  # noqa: BLE001 - the supervisor: a fault of ours must not end the service
+                failures += 1
+                self._failed("failures", error)
+                stop.wait(_pause_s(failures))
         self.close()
 
     def step(self, *, wait_s: float = 0.0) -> Step:
@@ -118,16 +122,13 @@ class Engine:
         """
         begun_s = time.perf_counter()
         worker, processor = self._joined()
-        self._sync(processor)
         # a backlog is judged day by day; what waits for its day is not let grow while there is a day to judge
         full = self._more and self._waiting >= self._batch
         entries = [] if full else worker.poll(self._batch, wait_s=0.0 if self._more else wait_s)
         lag = worker.lag()
+        # after the poll: partitions may have come with it, and the former holder's last commit is there by now
+        self._sync(processor)
         held = frozenset(part for _, part in lag)
-        if held - self._held:
-            self._sync(processor)  # the former holder's last commit is there by now
-        elif not entries:
-            self._sync(processor)  # while this one waited, others may have got on
         self._held, self.lag = held, lag
         made = processor.step(entries, held=held, now=self._clock.now(), idle=self._idle(entries))
         if made.outputs or made.positions:
@@ -155,8 +156,9 @@ class Engine:
         """Whether it works, with partitions of its own or standing by for some."""
         return self._processor is not None
 
-    def _failed(self, name: str, error: LogError) -> None:
-        logging.getLogger(__name__).warning("%s: %s", name, error)
+    def _failed(self, name: str, error: Exception) -> None:
+        known = isinstance(error, LogError)
+        logging.getLogger(__name__).warning("%s: %s", name, error, exc_info=None if known else error)
         self.counts[name] += 1
         if self._metrics is not None:
             self._metrics.count(name)
@@ -194,6 +196,12 @@ class Engine:
             return []
         behind = {part for (_, part), count in self.lag.items() if count}
         return [part for part, at_s in self._heard.items() if part not in behind and now_s - at_s >= self._idle_s]
+
+
+def _pause_s(failures: int) -> float:
+    """Twice as long after each failure in a row, up to a bound; no two members in step."""
+    jitter = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+    return min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures, 10)) * jitter
 
 
 def _quietly(close: Callable[[], None]) -> None:
