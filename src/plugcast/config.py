@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from plugcast.errors import ConfigError
 from plugcast.handwritten import read_bytes
@@ -85,6 +85,9 @@ class StreamSettings(_Section):
 
     log: str = Field(default="plugcast.journal", min_length=1)
     """File of a journal on this machine, or ``kafka://host:port[,host:port]``."""
+    bus: SecretStr = SecretStr("")
+    """Where findings are published: ``amqp://user:password@host:port/vhost``, or ``amqps://``. Best set through the
+    environment, ``PLUGCAST__STREAM__BUS``. Left empty, publisher and alerts run in one process without a broker."""
     health_port: int = Field(default=0, ge=0, le=65_535)
     """Where a service tells its health and metrics; 0 takes a free port and says which."""
     batch: int = Field(default=1_000, ge=1, le=100_000)

@@ -39,3 +39,13 @@ def station_key(site_id: str, station_id: str) -> bytes:
 def session_key(site_id: str, session_id: str) -> bytes:
     """The key of what is said of one session; two sites may use one id."""
     return f"{site_id}/{session_id}".encode()
+
+
+def finding_key(severity: str, cause: str, site_id: str) -> str:
+    """The routing key of a finding on the bus: words with dots between, the site's name without any.
+
+    >>> finding_key("critical", "meter_fault", "depot 1.2")
+    'finding.critical.meter_fault.depot_1_2'
+    """
+    site = "".join(char if char.isalnum() or char == "-" else "_" for char in site_id)
+    return f"finding.{severity}.{cause}.{site.encode()[:128].decode(errors='ignore')}"

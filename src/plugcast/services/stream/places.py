@@ -10,7 +10,7 @@ from plugcast.adapters.journal import JournalLog
 from plugcast.errors import ConfigError
 
 if TYPE_CHECKING:
-    from plugcast.ports import Clock, Log
+    from plugcast.ports import Bus, Clock, Log
 
 KAFKA: Final = "kafka://"
 
@@ -34,3 +34,20 @@ def open_log(place: str, *, clock: Clock | None = None) -> Log:
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise ConfigError(f"{place}: wanted the name of a file in a folder that exists.")
     return JournalLog(path, clock=clock or SystemClock())
+
+
+def open_bus(url: str) -> Bus:
+    """RabbitMQ at an address; connects when it is first used.
+
+    Raises:
+        ConfigError: There is no address, or none that could be.
+        MissingExtraError: The client is not installed.
+    """
+    if not url:
+        raise ConfigError(
+            "There is no address of a broker. Name one: PLUGCAST__STREAM__BUS=amqp://user:password@host:5672/ "
+            "(or stream.bus in the settings)."
+        )
+    from plugcast.adapters.rabbitmq import RabbitBus  # noqa: PLC0415 - an extra
+
+    return RabbitBus(url)

@@ -1,0 +1,176 @@
+"""RabbitMQ killed under load, again and again: nothing that was confirmed is lost; without confirms it is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aio_pika
+import pytest
+
+from plugcast.adapters.rabbitmq import RabbitBus, connect
+from plugcast.errors import BusError
+from plugcast.ports import BusMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+ROUNDS = int(os.environ.get("PLUGCAST_FAULT_ROUNDS", "3"))
+BURST = 200
+pytestmark = [pytest.mark.connected, pytest.mark.slow]
+
+
+class Broker:
+    """A RabbitMQ of our own, which may be killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def pid(self) -> int:
+        return int((self.folder / "rabbitmq" / "pid").read_text())
+
+    def start(self) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PLUGCAST_")}
+        command = [sys.executable, "scripts/dev_services.py", "up", "--only", "rabbitmq", "--folder", str(self.folder)]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=180)
+
+    def stop(self) -> None:
+        command = [sys.executable, "scripts/dev_services.py", "down", "--folder", str(self.folder)]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+
+    def kill(self) -> int:
+        """Kill it for good, and prove it."""
+        pid = self.pid
+        os.kill(pid, signal.SIGKILL)
+        for _ in range(500):
+            stat = Path(f"/proc/{pid}/stat")
+            if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+                return pid
+            time.sleep(0.01)
+        raise AssertionError(f"{pid} is still there")
+
+    @property
+    def url(self) -> str:
+        for line in (self.folder / "env").read_text().splitlines():
+            name, _, value = shlex.split(line)[1].partition("=")
+            if name == "PLUGCAST_RABBITMQ":
+                return value
+        raise AssertionError("no address")
+
+
+@pytest.fixture
+def broker(tmp_path: Path, rabbitmq_url: str) -> Iterator[Broker]:
+    assert rabbitmq_url  # the machine has RabbitMQ
+    made = Broker(tmp_path / "services")
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def message(number: int) -> BusMessage:
+    return BusMessage(message_id=f"id-{number}", routing_key="finding.warning.derating.x", body=str(number).encode())
+
+
+async def _load(url: str, first: int, confirmed: list[str]) -> None:
+    """Publish until the broker dies; what ``publish`` returned for is confirmed."""
+    bus = RabbitBus(url)
+    number = first
+    while True:
+        burst = [message(number + place) for place in range(BURST)]
+        try:
+            await bus.publish(burst)
+        except BusError:
+            await bus.close()
+            return
+        confirmed.extend(each.message_id for each in burst)
+        number += BURST
+
+
+async def _drained(url: str) -> list[str]:
+    taken = []
+    async with RabbitBus(url).subscribe("alerts", bindings=["finding.#"], prefetch=1_000) as subscription:
+        while (delivery := await subscription.take(wait_s=2.0)) is not None:
+            taken.append(delivery.message.message_id)
+            await delivery.ack()
+    return taken
+
+
+async def _made_queue(url: str) -> None:
+    async with RabbitBus(url).subscribe("alerts", bindings=["finding.#"]):
+        pass
+
+
+def test_nothing_confirmed_is_lost_when_the_broker_is_killed_under_load(broker: Broker) -> None:
+    asyncio.run(_made_queue(broker.url))
+    for round_ in range(ROUNDS):
+        confirmed: list[str] = []
+
+        async def under_load(first: int, confirmed: list[str]) -> int:
+            task = asyncio.create_task(_load(broker.url, first, confirmed))
+            while len(confirmed) < 5 * BURST:  # noqa: ASYNC110 - the list is the load's own account
+                await asyncio.sleep(0.01)
+            dead = await asyncio.to_thread(broker.kill)
+            await task
+            return dead
+
+        dead = asyncio.run(under_load(round_ * 1_000_000, confirmed))
+        broker.start()
+        assert broker.pid != dead
+        found = asyncio.run(_drained(broker.url))
+        assert set(confirmed) <= set(found)
+
+
+async def _careless(url: str, count: int) -> None:
+    """Published and believed: transient, and nobody waits for a confirm."""
+    connection = await connect(url, "test")
+    channel = await connection.channel(publisher_confirms=False)
+    exchange = await channel.get_exchange("plugcast")
+    for number in range(count):
+        transient = aio_pika.Message(
+            b"x", message_id=f"id-{number}", delivery_mode=aio_pika.DeliveryMode.NOT_PERSISTENT
+        )
+        await exchange.publish(transient, "finding.careless")
+    await asyncio.sleep(0.5)
+    with suppress(Exception):
+        await connection.close()
+
+
+async def _classic_queue(url: str) -> None:
+    connection = await connect(url, "test")
+    channel = await connection.channel()
+    exchange = await channel.declare_exchange("plugcast", aio_pika.ExchangeType.TOPIC, durable=True)
+    queue = await channel.declare_queue("careless", durable=True)
+    await queue.bind(exchange, routing_key="finding.careless")
+    await connection.close()
+
+
+async def _left(url: str) -> int:
+    connection = await connect(url, "test")
+    channel = await connection.channel()
+    queue, count = await channel.get_queue("careless"), 0
+    while (found := await queue.get(fail=False)) is not None:
+        await found.ack()
+        count += 1
+    await connection.close()
+    return count
+
+
+def test_the_same_fault_does_lose_what_is_published_carelessly(broker: Broker) -> None:
+    asyncio.run(_classic_queue(broker.url))
+    asyncio.run(_careless(broker.url, 1_000))
+    dead = broker.kill()
+    broker.start()
+    assert broker.pid != dead
+    assert asyncio.run(_left(broker.url)) < 1_000
