@@ -58,6 +58,20 @@ USER_INPUTS: Final[Mapping[str, pl.DataType]] = {
 }
 """One row a declaration of a driver, amendments included, in the order they became known."""
 
+METER_VALUES: Final[Mapping[str, pl.DataType]] = {
+    "session_id": pl.String(),
+    "site_id": pl.String(),
+    "station_id": pl.String(),
+    "measured_at": INSTANT,
+    "power_kw": pl.Float64(),
+    "offered_current_a": pl.Float64(),
+    "measured_current_a": pl.Float64(),
+    "voltage_v": pl.Float64(),
+    "energy_register_kwh": pl.Float64(),
+}
+"""One row a sample of a station, in the order in which they came. ``session_id`` may be the session's key or its native
+name; null where the source names none: then station and instant tell. Null is not measured."""
+
 PREDICTIONS: Final[Mapping[str, pl.DataType]] = {
     "asset_id": pl.String(),
     "timestamp": INSTANT,

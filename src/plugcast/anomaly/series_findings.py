@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from plugcast.anomaly.series_rules import SERIES_RULES_VERSION, SeriesBroken, check_series
-from plugcast.domain.finding import Finding, Reason, Severity
+from plugcast.domain.finding import Cause, Finding, Reason, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from plugcast.features.series_values import SeriesFeatures
     from plugcast.features.sessions import SessionFeatures
@@ -20,7 +20,7 @@ RANK: Final = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
 def series_findings(row: SessionFeatures, series: SeriesFeatures) -> tuple[Finding, ...]:
-    """One finding for each rule that the meter values break, the most severe first.
+    """One finding for each cause that the meter values prove, the most severe first, with a reason a broken rule.
 
     A stream calls it once the session has ended and its values have been folded
     (``features.series.SeriesFold``); a batch gets the same from ``features.series.series_features``.
@@ -29,8 +29,10 @@ def series_findings(row: SessionFeatures, series: SeriesFeatures) -> tuple[Findi
         row: The session's own features.
         series: Of its meter values.
     """
-    broken = sorted(check_series(series, row), key=lambda rule: RANK[rule.severity])
-    return tuple(_finding(row, rule) for rule in broken)
+    causes: dict[Cause, list[SeriesBroken]] = {}
+    for broken in sorted(check_series(series, row), key=lambda rule: RANK[rule.severity]):
+        causes.setdefault(broken.cause, []).append(broken)
+    return tuple(_finding(row, rules) for rules in causes.values())
 
 
 def with_series(findings: Iterable[Finding], more: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -57,9 +59,11 @@ def with_series(findings: Iterable[Finding], more: Iterable[Finding]) -> tuple[F
     return tuple(sorted((*kept, *proved.values()), key=lambda f: (f.observed_at, f.session_id, RANK[f.severity])))
 
 
-def _finding(row: SessionFeatures, broken: SeriesBroken) -> Finding:
-    by = f"rule:{broken.rule}"
-    text = f"{row.site_id}\x1f{row.session_id}\x1f{SERIES_RULES_VERSION}\x1f{broken.cause.value}\x1f{by}"
+def _finding(row: SessionFeatures, rules: Sequence[SeriesBroken]) -> Finding:
+    """Of one cause; the first rule names it."""
+    first = rules[0]
+    by = f"rule:{first.rule}"
+    text = f"{row.site_id}\x1f{row.session_id}\x1f{SERIES_RULES_VERSION}\x1f{first.cause.value}\x1f{by}"
     return Finding(
         finding_id=hashlib.sha256(text.encode()).hexdigest()[:16],
         session_id=row.session_id,
@@ -69,17 +73,18 @@ def _finding(row: SessionFeatures, broken: SeriesBroken) -> Finding:
         observed_at=row.observed_at,
         score=1.0,
         p_value=None,
-        cause=broken.cause,
-        severity=broken.severity,
+        cause=first.cause,
+        severity=first.severity,
         by=by,
-        reasons=(
+        reasons=tuple(
             Reason(
-                feature=broken.feature,
-                text=broken.text,
-                contribution=1.0,
-                value=broken.value,
-                norm=broken.norm,
-                cause=broken.cause,
-            ),
+                feature=rule.feature,
+                text=rule.text,
+                contribution=1.0 if rule is first else 0.0,
+                value=rule.value,
+                norm=rule.norm,
+                cause=rule.cause,
+            )
+            for rule in rules
         ),
     )

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from plugcast.features.sessions import SessionFeatures
 
 SERIES_RULES_VERSION: Final = "series-1"
+SERIES_FEATURE: Final = "meter_values"
+"""What their reasons name as the feature."""
 NEVER_DREW_S: Final = 300.0
 WRONG_S: Final = 60.0
 """A state that physics forbids has to last a minute: readings of current and pilot are not of one instant."""
@@ -300,7 +302,7 @@ def _broken(
         cause=cause,
         severity=severity,
         text=text,
-        feature="meter_values",
+        feature=SERIES_FEATURE,
         value=seen,
         norm=norm,
         stretch=stretch,

@@ -24,6 +24,13 @@ ModelOption = Annotated[
     Path | None,
     typer.Option(help="Folder of a detector: used if there is one, else trained and kept there.", show_default=False),
 ]
+MeterOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Meter values of the sessions, a file or a folder: a table, messages, or ACN-Data with its series.",
+        show_default=False,
+    ),
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="The same seed and data find the same.")]
 
 
@@ -61,6 +68,7 @@ def detect(
         float | None, typer.Option(help="Findings of the model per station and week. [default: 0.1, or the settings']")
     ] = None,
     model: ModelOption = None,
+    meter: MeterOption = None,
     target: Annotated[
         Path | None,
         typer.Option(
@@ -88,7 +96,7 @@ def detect(
 
     if scores is not None:
         detect_scores.require_suffix(scores)
-    wish = detect_run.Wish(file=file, train=train, from_at=from_at, budget=budget, model=model, seed=seed)
+    wish = detect_run.Wish(file=file, train=train, from_at=from_at, budget=budget, model=model, seed=seed, meter=meter)
     report = detect_run.detect(wish, settings, now=datetime.now(UTC), say=_note)
     if target is not None:
         _write(report, target, settings.site.time_zone)
@@ -108,11 +116,15 @@ def explain(
     file: FileArgument,
     *,
     model: ModelOption = None,
+    meter: MeterOption = None,
     seed: SeedOption = 0,
     time_zone: TimeZoneOption = None,
     config: ConfigOption = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Also draw the Shapley values into this PNG file.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Also draw Shapley values, and current against pilot, into this PNG file.", show_default=False
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -120,15 +132,16 @@ def explain(
     from plugcast.services import detect_run
 
     settings = settings_for(config, time_zone)
-    wish = detect_run.Wish(file=file, model=model, seed=seed)
+    wish = detect_run.Wish(file=file, model=model, seed=seed, meter=meter)
     report = detect_run.detect(wish, settings, now=datetime.now(UTC), say=_note)
     told = detect_run.explanation(report, finding)
     if plot is not None:
         from plugcast.adapters.files import write_atomic
+        from plugcast.services import detect_report
         from plugcast.services.explain_picture import picture_of
 
-        write_atomic(plot, picture_of(told))
-        err().print(f"Drew the Shapley values into {plot}.", highlight=False)
+        write_atomic(plot, picture_of(told, detect_report.drawer(report, told["session_id"], settings.site.time_zone)))
+        err().print(f"Drew it into {plot}.", highlight=False)
     if as_json:
         emit_json(told)
         return
@@ -155,6 +168,7 @@ def tell(
     model: Annotated[Path, typer.Option(help="Folder of the detector, where the verdict is kept too.")],
     by: Annotated[str, typer.Option(help="Who says so.")],
     note: Annotated[str, typer.Option(help="A line for the audit trail.")] = "",
+    meter: MeterOption = None,
     time_zone: TimeZoneOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -165,7 +179,7 @@ def tell(
 
     settings = settings_for(config, time_zone)
     now = datetime.now(UTC)
-    report = detect_run.detect(detect_run.Wish(file=file, model=model), settings, now=now, say=_note)
+    report = detect_run.detect(detect_run.Wish(file=file, model=model, meter=meter), settings, now=now, say=_note)
     entry = detect_run.tell(
         LocalArtifacts(model), report, finding, Verdict(verdict), said_by=by, said_at=now, note=note
     )

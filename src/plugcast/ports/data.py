@@ -62,6 +62,20 @@ class TelemetryRead:
         object.__setattr__(self, "counts", _balance(self.samples, self.rejected, self.duplicates))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterRead:
+    """What a source of meter values gave."""
+
+    values: pl.DataFrame
+    """``schemas.METER_VALUES``, in the order in which they came."""
+    rejected: tuple[Rejected, ...] = ()
+    counts: Counts = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Balance the books."""
+        object.__setattr__(self, "counts", _balance(self.values, self.rejected, 0))
+
+
 def _balance(accepted: pl.DataFrame, rejected: Sequence[Rejected], duplicates: int) -> Counts:
     return Counts(
         read=accepted.height + len(rejected) + duplicates,
@@ -98,6 +112,15 @@ class TelemetrySource(Protocol):
     """Vehicle samples. Reading is idempotent: the same source gives the same rows."""
 
     def read(self) -> TelemetryRead:
+        """Everything the source holds, with what was refused and why."""
+        ...
+
+
+@runtime_checkable
+class MeterSource(Protocol):
+    """Samples of stations, in the order in which they came. Reading is idempotent."""
+
+    def read(self) -> MeterRead:
         """Everything the source holds, with what was refused and why."""
         ...
 

@@ -8,12 +8,17 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
+import polars as pl
+
+from plugcast.anomaly.series_rules import SERIES_FEATURE
 from plugcast.domain.finding import Severity
+from plugcast.features.sessions import rows_of
 from plugcast.services.report import STYLE
 from plugcast.services.report_figures import as_png, as_svg, dress, figure
+from plugcast.services.series_picture import draw_series, series_svg
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
     from plugcast.services.detect_run import DetectReport
 
 SHOWN: Final = 100
+DRAWN: Final = 12
+"""Sessions whose meter values are drawn, the most severe first."""
 STATIONS: Final = 15
 COLOURS: Final = {Severity.CRITICAL: "#D55E00", Severity.WARNING: "#E69F00", Severity.INFO: "#56B4E9"}
 RANK: Final = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
@@ -45,13 +52,23 @@ def html(report: DetectReport, time_zone: str) -> str:
         f"<h1>{escape(title)}</h1><p class=lead>{escape(_summary(report))}</p>{_tiles(report)}"
         f"<section><h2>When, what and where</h2><figure>{svg}<figcaption class=note>An alarm is a finding of severity "
         "warning or above, the first of its episode. The line is what the budget allows, by the stations in use."
-        f"</figcaption></figure></section>{_table(report, ZoneInfo(time_zone))}</main></body></html>\n"
+        f"</figcaption></figure></section>{_series(report, ZoneInfo(time_zone))}"
+        f"{_table(report, ZoneInfo(time_zone))}</main></body></html>\n"
     )
 
 
 def png(report: DetectReport) -> bytes:
     """The page's picture alone."""
     return as_png(_drawn(report))
+
+
+def drawer(report: DetectReport, session_id: str, time_zone: str) -> Callable[[Axes], None] | None:
+    """Draws one session's meter values; None where it has none."""
+    metered = report.metered
+    if metered is None or session_id not in metered.values:
+        return None
+    (row,) = rows_of(report.features.filter(pl.col("session_id") == session_id))
+    return lambda axes: draw_series(axes, metered, row, ZoneInfo(time_zone))
 
 
 def ordered(findings: Sequence[Finding]) -> list[Finding]:
@@ -80,6 +97,32 @@ def _tiles(report: DetectReport) -> str:
     ]
     cells = "".join(f"<div class=tile><b>{escape(value)}</b><span>{escape(text)}</span></div>" for value, text in told)
     return f"<div class=tiles>{cells}</div>"
+
+
+def _series(report: DetectReport, zone: ZoneInfo) -> str:
+    """Current against pilot of the sessions whose meter values broke a rule."""
+    metered = report.metered
+    if metered is None:
+        return ""
+    told = dict.fromkeys(
+        finding.session_id
+        for finding in ordered(report.findings)
+        if any(reason.feature == SERIES_FEATURE for reason in finding.reasons)
+    )
+    shown = list(told)[:DRAWN]
+    rows = {row.session_id: row for row in rows_of(report.features.filter(pl.col("session_id").is_in(shown)))}
+    pictures = "".join(
+        f"<figure>{series_svg(metered, rows[name], zone)}<figcaption class=note>Session {escape(name)}</figcaption>"
+        "</figure>"
+        for name in shown
+    )
+    counts = metered.counts
+    return (
+        "<section><h2>Current against pilot</h2><p class=note>Meter values of "
+        f"{counts['sessions']:,} sessions; {len(told):,} broke a rule of physics"
+        f"{f', the first {len(shown)} are drawn' if len(told) > len(shown) else ''}. Bands mark where.</p>"
+        f"{pictures}</section>"
+    )
 
 
 def _table(report: DetectReport, zone: ZoneInfo) -> str:

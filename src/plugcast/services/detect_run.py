@@ -13,6 +13,7 @@ from plugcast.adapters.files import LocalArtifacts
 from plugcast.anomaly.feedback import Entry, Feedback, Verdict
 from plugcast.anomaly.kind_model import matrix_of, station_weeks
 from plugcast.anomaly.model_file import has_detector, load_detector, save_detector
+from plugcast.anomaly.series_findings import with_series
 from plugcast.anomaly.shapley import shapley
 from plugcast.anomaly.stack import NAMES, RELATIVE
 from plugcast.anomaly.treeshap import faults_shap, forest_shap
@@ -20,6 +21,8 @@ from plugcast.anomaly.watch import ALARMING
 from plugcast.errors import InputError
 from plugcast.features.sessions import rows_of
 from plugcast.services.detection import train_detector, watch_closely
+from plugcast.services.meter_join import Metered, join_meter
+from plugcast.services.meter_sources import read_meter
 from plugcast.services.sources import open_sessions, require_rows
 
 if TYPE_CHECKING:
@@ -49,6 +52,8 @@ class Wish:
     budget: float | None = None
     model: Path | None = None
     seed: int = 0
+    meter: Path | None = None
+    """Meter values of the sessions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +72,8 @@ class DetectReport:
     """What each local day came to, by site and current type."""
     judgements: tuple[Judgement, ...] = ()
     """Of every session reported on, in the order of their records."""
+    metered: Metered | None = None
+    """Meter values by session, where there were any."""
 
     @property
     def sessions(self) -> int:
@@ -104,6 +111,7 @@ def detect(wish: Wish, settings: Settings, *, now: datetime, say: Callable[[str]
         PlugcastError: A file cannot be read, or holds no sessions.
     """
     read = read_sessions(wish.file, settings, now, say)
+    metered = None if wish.meter is None else _metered(wish.meter, read.sessions, settings, now, say)
     known_at = pl.coalesce("available_at", "departure_at", "arrival_at")
     store = LocalArtifacts(wish.model) if wish.model is not None else None
     if store is not None and wish.train is None and has_detector(store):
@@ -122,6 +130,8 @@ def detect(wish: Wish, settings: Settings, *, now: datetime, say: Callable[[str]
     features = features.filter(pl.col("session_id").is_in(kept["session_id"].implode()))
     budgets = [kind.threshold.alarms_per_station_week for kind in detector.models.values()]
     findings, judgements, keeper = watch_closely(detector, features, time_zone=settings.site.time_zone)
+    if metered is not None:
+        findings = with_series(findings, metered.findings(rows_of(features)))
     return DetectReport(
         detector=detector,
         findings=findings,
@@ -133,6 +143,7 @@ def detect(wish: Wish, settings: Settings, *, now: datetime, say: Callable[[str]
         training=training,
         days=tuple(keeper.days),
         judgements=judgements,
+        metered=metered,
     )
 
 
@@ -216,6 +227,7 @@ def document(report: DetectReport) -> dict[str, Any]:
         "rule_findings_per_station_week": report.rate("rule"),
         "by_cause": dict(Counter(f.cause.value for f in report.findings).most_common()),
         "by": dict(Counter(f.by for f in report.findings).most_common()),
+        "meter": None if report.metered is None else report.metered.counts,
         "findings": report.findings,
     }
 
@@ -232,7 +244,9 @@ def explanation(report: DetectReport, finding_id: str) -> dict[str, Any]:
     names = [name for name in scored if name.startswith("evidence_")]
     (row,) = rows_of(own)
     told: dict[str, Any] = msgspec.to_builtins(finding)
+    series = None if report.metered is None else report.metered.series(row.session_id)
     return told | {
+        "series": None if series is None else msgspec.to_builtins(series),
         "evidence": {name.removeprefix("evidence_"): scored[name] for name in names},
         "model_reasons": [reason.text for reason in report.detector.explain(row)[0]] if report.detector.models else [],
         "shapley": shapley(report.detector, row) if report.detector.models else [],
@@ -284,6 +298,22 @@ def read_sessions(path: Path, settings: Settings, now: datetime, say: Callable[[
     if read.rejected:
         say(f"{path}: {len(read.rejected):,} rows were rejected; plugcast read {path} says why.")
     return read
+
+
+def _metered(
+    path: Path, sessions: pl.DataFrame, settings: Settings, now: datetime, say: Callable[[str], None]
+) -> Metered:
+    """Meter values by session; says what did not fit."""
+    read = read_meter(path, now=now, time_zone=settings.site.time_zone)
+    joined = join_meter(sessions, read.values, rejected=len(read.rejected))
+    say(
+        f"{path}: {read.counts.accepted:,} meter values of {len(joined.values):,} sessions; {joined.unmatched:,} "
+        f"belong to no session of the file, {joined.rejected:,} were rejected."
+    )
+    if read.rejected:
+        first = read.rejected[0]
+        say(f"The first rejected is row {first.row} of {first.source}: {first.detail}")
+    return joined
 
 
 def _split(known_at: pl.Series) -> datetime:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plugcast.services.report_figures import as_png, dress, figure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from matplotlib.axes import Axes
 
@@ -20,17 +20,26 @@ PARTS: Final = {
 }
 
 
-def picture_of(told: dict[str, Any]) -> bytes:
-    """PNG of ``detect_run.explanation``; a finding of rules alone, without a model, says so."""
+def picture_of(told: dict[str, Any], draw_below: Callable[[Axes], None] | None = None) -> bytes:
+    """PNG of ``detect_run.explanation``; a finding of rules alone, without a model, says so.
+
+    Args:
+        told: The explanation.
+        draw_below: Draws the session's meter values over the whole width, where it has any.
+    """
     values = {"shapley": told["shapley"], **told["tree_shap"]}
     panels = [(PARTS[name], part) for name, part in values.items() if part]
-    drawn = figure(4.6 * max(len(panels), 1), 4.2)
+    width = max(len(panels), 1)
+    drawn = figure(max(4.6 * width, 9.2 if draw_below else 0), 8.4 if draw_below else 4.2)
+    grid = drawn.add_gridspec(2 if draw_below else 1, width)
+    if draw_below is not None:
+        draw_below(drawn.add_subplot(grid[1, :]))
     drawn.suptitle(
         f"{told['cause'].replace('_', ' ')}: session {told['session_id']} at station {told['station_id'] or 'all'}",
         fontsize=11,
     )
     for place, (title, part) in enumerate(panels):
-        _bars(drawn.add_subplot(1, len(panels), place + 1), title, part)
+        _bars(drawn.add_subplot(grid[0, place]), title, part)
     if not panels:
         drawn.text(0.5, 0.5, "No model judged this session: its rules explain themselves.", ha="center")
     return as_png(drawn)

@@ -74,11 +74,11 @@ class AcnFile:
         """
         ledger = Ledger(self._path.name, now=self._now)
         with open_chunks(self._path) as source:
-            head, chunks = _head(source, self._path)
+            head, chunks = head_of(source, self._path)
             book = _Book(ledger, source)
             if head.lstrip()[:1] == b"[":
                 book.array(chunks, limit=self._limit, keyed=False)
-            elif _is_keyed(head):
+            elif is_keyed(head):
                 book.array(chunks, limit=self._limit, keyed=True)
             elif head.lstrip()[:1] == b"{":
                 book.json_lines(chunks, limit=self._limit)
@@ -143,7 +143,7 @@ def _cut_inside() -> Problem:
     return Problem(RejectReason.TRUNCATED, "wanted the end of the record, found the end of the input.")
 
 
-def _head(source: ChunkSource, path: Path) -> tuple[bytes, Iterator[bytes]]:
+def head_of(source: ChunkSource, path: Path) -> tuple[bytes, Iterator[bytes]]:
     """The first bytes, and all chunks from the start (byte order mark left out)."""
     chunks = iter(source)
     head = b""
@@ -159,7 +159,7 @@ def _head(source: ChunkSource, path: Path) -> tuple[bytes, Iterator[bytes]]:
     return head, chain([head], chunks)
 
 
-def _is_keyed(head: bytes) -> bool:
+def is_keyed(head: bytes) -> bool:
     """Whether this is an object (or several) whose sessions stand in a list named ``_items``."""
     if head.lstrip()[:1] != b"{":
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from plugcast.adapters.tables.aliases import SESSION_FIELDS, TELEMETRY_FIELDS, Field
+from plugcast.adapters.tables.meter_fields import METER_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +15,7 @@ def columns_markdown() -> str:
     """The page ``docs/reference/columns.md``; a test holds the file to it."""
     head = (
         "# Accepted column names\n\n"
-        "Generated from the alias table in `plugcast.adapters.tables.aliases`; change it there.\n\n"
+        "Generated from the tables in `plugcast.adapters.tables` (`aliases`, `meter_fields`); change them there.\n\n"
         "Names are compared without case, accents and punctuation, so `SOC%`, `SoC` and `soc` are one name. "
         "Two columns that mean the same are an error that names them; `--column OURS=THEIRS` says which one counts. "
         "In telemetry, a column that is not listed is kept untouched. An empty cell, `NA`, `N/A`, `null`, `None`, "
@@ -25,6 +26,7 @@ def columns_markdown() -> str:
             head,
             _section("Telemetry", TELEMETRY_FIELDS),
             _section("Sessions", SESSION_FIELDS),
+            _section("Meter values", METER_FIELDS),
             _RULES,
         ]
     )
