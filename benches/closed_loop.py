@@ -17,8 +17,8 @@ from benches.closed_loop_world import Known, World, quantiles, world
 from benches.kept import kept
 from benches.registry import Bar, BenchSpec, Choice, Outcome, note
 
+from plugcast.schedule.extensive import Stages
 from plugcast.schedule.mpc import Policy, RecedingHorizon
-from plugcast.schedule.stochastic import Stages
 from plugcast.simulate.cars import CarBattery, pilots
 from plugcast.simulate.risk import InDoubt
 from plugcast.simulate.site import run_closed_loop
@@ -41,8 +41,7 @@ LIMIT_STEP_KW: Final = 5.0
 SCENARIOS: Final = 10
 VALUES: Final = (0.06, 0.075, 0.09, 0.11, 0.135, 0.165, 0.2)
 """What a missed kWh may be worth; 0.06 is one and a half times the mean price."""
-ALLOWED_BEFORE: Final = 0.015
-"""Of these the highest is taken with which the four weeks before the test cost at most so much more than trust did."""
+"""Of these the highest is taken with which the four weeks before the test cost no more than is promised for it."""
 CHOOSING: Final = 2
 """Fortnights before the test on which that is found out."""
 SHARED: Final = Stages(shared_slots=48)
@@ -157,7 +156,7 @@ def _values(past: Sequence[World], *, careful: Sequence[str]) -> dict[str, float
         for value in VALUES[1:]:
             more = bill(_doubtful({name: value})[name]) / trust - 1
             note(f"  {past[0].name}, {name}, a missed kWh worth {value:g}: before the test {more:+.2%} of the bill")
-            if more > ALLOWED_BEFORE:
+            if more > DEARER:
                 break
             chosen[name] = value
     if "stochastic MPC" in chosen:

@@ -35,7 +35,7 @@ FEED_IN_SHARE: Final = 0.5
 """What a kWh fed in earns of its price."""
 PV_KW: Final = {"caltech": 60.0, "jpl": 110.0}
 LEARN_FROM: Final = datetime(2018, 9, 1, tzinfo=UTC)
-DEPARTURES: Final = 16
+DEPARTURES: Final = 12
 """Points that stand for the distribution of a departure."""
 PUBLISHED_HOUR: Final = 13
 """Local hour from which the next day's prices are known."""

@@ -19,12 +19,13 @@ from benches import solve_peers
 from benches.registry import Bar, BenchSpec, Outcome, interleave, note
 
 from plugcast.schedule.engine import Engine
+from plugcast.schedule.extensive import Stages, extensive
 from plugcast.schedule.integral import Exact, exact, repair
 from plugcast.schedule.live import LiveModel
 from plugcast.schedule.matrix import to_matrix
 from plugcast.schedule.problem import PlanProblem, VehicleNeed, build_problem, site_window
 from plugcast.schedule.solve import solve
-from plugcast.schedule.stochastic import Stages, extensive, solve_scenarios
+from plugcast.schedule.stochastic import solve_scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Callable

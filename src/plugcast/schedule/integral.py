@@ -10,6 +10,7 @@ then shows what it draws on average.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +31,6 @@ from plugcast.schedule.solve import (
     nothing_to_decide,
     relax,
     run_with_cuts,
-    solver_time,
 )
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def repair(
     if isinstance(relaxed, str):
         return fallback(problem, relaxed)
     bound = relaxed.objective
-    deadline = solver_time(relaxed, time_limit_s)
+    deadline = relaxed.allowed_s
     if slots is None or min_run_slots > 1:
         failure = _settle(relaxed, deadline, min_run_slots=min_run_slots)
     else:
@@ -91,7 +91,7 @@ def exact(problem: PlanProblem, how: Exact | None = None, *, min_run_slots: int 
     if isinstance(relaxed, str):
         return fallback(problem, relaxed)
     first = Relaxed(**{name: getattr(relaxed, name) for name in Relaxed.__slots__})  # the engine goes on, this stays
-    allowed = solver_time(relaxed, chosen.time_limit_s)
+    allowed = relaxed.allowed_s
     failure = _settle(first, allowed * REPAIR_SHARE, min_run_slots=min_run_slots)
     left = replace(chosen, time_limit_s=allowed - first.engine.seconds())
     searched = _search(problem, first, left, bound=relaxed.objective, min_run_slots=min_run_slots)
@@ -214,6 +214,7 @@ def _round_down(relaxed: Relaxed, grid: Grid, power: FloatArray, failure: str) -
 
 def _search(problem: PlanProblem, first: Relaxed, how: Exact, *, bound: float, min_run_slots: int) -> Solution | None:
     """Branch and bound over the linear programme with the cuts found so far."""
+    begun = time.monotonic()
     matrix = to_matrix(problem)
     pairs = matrix.at.pairs
     engine = Engine(matrix.lp)
@@ -225,7 +226,7 @@ def _search(problem: PlanProblem, first: Relaxed, how: Exact, *, bound: float, m
     whole = first.columns[: pairs.count] if len(first.columns) else np.zeros(pairs.count)
     if not runs.counted:
         _offer(engine, problem, pairs, whole, levels)
-    deadline = engine.seconds() + how.time_limit_s
+    deadline = engine.seconds() + how.time_limit_s - (time.monotonic() - begun)
     while True:
         failure = engine.run(deadline - engine.seconds(), guarded=True)
         if engine.wedged or not engine.has_solution():

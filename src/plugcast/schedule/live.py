@@ -10,6 +10,7 @@ least powers, smoothness, a price of waiting) has rows that a ring cannot keep; 
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ from plugcast.schedule.matrix import to_matrix
 from plugcast.schedule.options import gives_power
 from plugcast.schedule.pairs import pairs_of
 from plugcast.schedule.solve import (
+    AFTER_S,
     CUT_ROUNDS,
     EARLY_SLOPES,
     GUARD_COLUMNS,
@@ -34,6 +36,8 @@ from plugcast.schedule.solve import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from plugcast.schedule.arrays import FloatArray, IntArray
     from plugcast.schedule.matrix import LpMatrix
     from plugcast.schedule.problem import PlanProblem
@@ -62,7 +66,9 @@ class LiveModel:
         self.cold_steps = 0
         """Built anew."""
 
-    def solve(self, problem: PlanProblem, *, time_limit_s: float = 5.0) -> Solution:
+    def solve(
+        self, problem: PlanProblem, *, time_limit_s: float = 5.0, clock: Callable[[], float] = time.monotonic
+    ) -> Solution:
         """The optimal powers, or those of earliest departure first where the solver gives no answer in time."""
         if not keeps(problem):
             return solve(problem, time_limit_s=time_limit_s)
@@ -70,13 +76,13 @@ class LiveModel:
             return idle(problem)
         if time_limit_s <= 0:
             return fallback(problem, "no time was given")
-        ring = self._ring
+        begun, ring = clock(), self._ring
         if ring is not None and ring.turn_to(problem):
             self.warm_steps += 1
         else:
             self.cold_steps += 1
             ring = self._ring = _Ring(problem)
-        solution = ring.run(problem, time_limit_s)
+        solution = ring.run(problem, time_limit_s - (clock() - begun) - AFTER_S * ring.engine.columns)
         if isinstance(solution, str):
             self._ring = None
             return fallback(problem, solution)

@@ -15,6 +15,7 @@ import numpy as np
 
 from plugcast.domain.plan import PlanStatus
 from plugcast.domain.units import HORIZON_SLOTS, SLOT_MIN
+from plugcast.schedule.extensive import Stages
 from plugcast.schedule.heuristics import earliest_departure_first, least_laxity_first, uncontrolled
 from plugcast.schedule.integral import Exact, exact, repair
 from plugcast.schedule.levels import offers
@@ -22,7 +23,7 @@ from plugcast.schedule.outcome import plan_of, setpoints
 from plugcast.schedule.problem import ENERGY_TOL_KWH, SLIVER, VehicleNeed, build_problem
 from plugcast.schedule.response import Response
 from plugcast.schedule.solve import Solution, solve
-from plugcast.schedule.stochastic import Stages, solve_scenarios
+from plugcast.schedule.stochastic import solve_scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -5,6 +5,7 @@ Reaches only numpy, msgspec, highspy and the domain, so that an edge box can run
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,7 @@ from plugcast.schedule.options import gives_power
 from plugcast.schedule.outcome import plan_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from plugcast.domain.plan import ChargingPlan
@@ -36,8 +38,8 @@ one taken where it has changed it."""
 SAME_COST: Final = 1e-8
 """Relative difference of true cost up to which the tie-break is accepted."""
 CUT_ROUNDS: Final = 40
-AROUND_S: Final = 2e-6
-"""Seconds a column that building the programme, handing it over and a plan by departure take around the solver."""
+AFTER_S: Final = 1e-6
+"""Seconds a column that a plan by departure takes where the solver gives none."""
 GUARD_COLUMNS: Final = 50_000
 """Programmes above this size run on a thread that can be left behind."""
 
@@ -75,6 +77,8 @@ class Relaxed:
     objective: float
     """In units of the matrix."""
     cuts: int = 0
+    allowed_s: float = np.inf
+    """What all runs of the solver may take together: the limit less the time that went by around them."""
 
     def solution(self, *, bound: float | None = None) -> Solution:
         """As powers; ``bound`` in units of the matrix."""
@@ -122,10 +126,14 @@ def fallback(problem: PlanProblem, failure: str) -> Solution:
     return Solution(power_kw=earliest_departure_first(problem), status=PlanStatus.FALLBACK, note=note)
 
 
-def relax(problem: PlanProblem, *, time_limit_s: float) -> Relaxed | str:
-    """The programme solved, early among equals, instant limits kept; or why not."""
+def relax(problem: PlanProblem, *, time_limit_s: float, clock: Callable[[], float] = time.monotonic) -> Relaxed | str:
+    """The programme solved, early among equals, instant limits kept; or why not.
+
+    ``clock`` counts seconds: building a large programme takes its part of the limit.
+    """
     if time_limit_s <= 0:
         return "no time was given"
+    begun = clock()
     matrix = to_matrix(problem)
     slope = EARLY_SLOPES[0] * matrix.scale
     cost = matrix.lp.cost + slope * matrix.early
@@ -134,12 +142,8 @@ def relax(problem: PlanProblem, *, time_limit_s: float) -> Relaxed | str:
         engine.start_from(crash.alone(matrix, cost))
     instant = instant_limits(problem, matrix.at, gives=gives_power(problem))
     relaxed = Relaxed(matrix=matrix, engine=engine, instant=instant, columns=np.empty(0), objective=np.nan)
-    return optimise(relaxed, solver_time(relaxed, time_limit_s)) or relaxed
-
-
-def solver_time(relaxed: Relaxed, time_limit_s: float) -> float:
-    """What of a limit all runs of the solver may take together."""
-    return time_limit_s - AROUND_S * relaxed.matrix.lp.columns
+    relaxed.allowed_s = time_limit_s - (clock() - begun) - AFTER_S * matrix.lp.columns
+    return optimise(relaxed, relaxed.allowed_s) or relaxed
 
 
 def optimise(relaxed: Relaxed, time_limit_s: float) -> str:

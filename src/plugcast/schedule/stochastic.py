@@ -17,7 +17,7 @@ from plugcast.errors import PlanInputError
 from plugcast.schedule import crash
 from plugcast.schedule.cuts import instant_limits
 from plugcast.schedule.engine import Engine
-from plugcast.schedule.matrix import to_matrix
+from plugcast.schedule.extensive import Extensive, Stages, extensive
 from plugcast.schedule.options import gives_power
 from plugcast.schedule.solve import (
     CUT_ROUNDS,
@@ -31,7 +31,6 @@ from plugcast.schedule.solve import (
     powers,
     solve,
 )
-from plugcast.schedule.sparse import Builder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from plugcast.schedule.arrays import FloatArray, IntArray
     from plugcast.schedule.matrix import LpMatrix
     from plugcast.schedule.problem import PlanProblem
-    from plugcast.schedule.sparse import Programme
 
 _SUM_TOL: Final = 1e-6
 APART_COLUMNS: Final = 50_000
@@ -50,29 +48,6 @@ SPARE: Final = 0.2
 NUDGE: Final = 0.1
 """Largest step, as a share of the tie-break's from slot to slot, by which costs stand apart there: with ties the whole
 would leave for another of many equal plans."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stages:
-    """What is decided here and now, and how risk weighs."""
-
-    shared_slots: int = 1
-    """Slots whose powers are alike in all scenarios where a car is there."""
-    share_peak: bool = False
-    """One peak for all scenarios: a capacity that is committed beforehand."""
-    cvar_weight: float = 0.0
-    """0 weighs the mean of all scenarios alone, 1 only that of the worst."""
-    cvar_level: float = 0.9
-    """The worst are the scenarios beyond this quantile of cost."""
-
-    def __post_init__(self) -> None:
-        """Refuse weights that are none."""
-        if self.shared_slots < 1:
-            raise PlanInputError(f"{self.shared_slots} shared slots; wanted at least 1, that of the command.")
-        if not (0 <= self.cvar_weight <= 1 and 0 <= self.cvar_level < 1):
-            raise PlanInputError(
-                f"A CVaR weight of {self.cvar_weight} at level {self.cvar_level}; wanted shares from 0 to 1."
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,23 +63,6 @@ class ManyFutures:
     expected: float
     cvar: float
     """Mean cost of the worst; NaN after a fallback."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extensive:
-    """All scenarios in one programme."""
-
-    lp: Programme
-    matrices: tuple[LpMatrix, ...]
-    columns: tuple[IntArray, ...]
-    """[S] where each scenario's columns stand."""
-    rows: tuple[int, ...]
-    """[S] where each scenario's rows begin."""
-    shared: IntArray
-    """Columns that more than one scenario uses."""
-    early: FloatArray
-    risk: int
-    """First of the columns that measure risk; all before it belong to scenarios."""
 
 
 def solve_scenarios(
@@ -166,84 +124,6 @@ def cvar(costs: FloatArray, probability: FloatArray, level: float) -> float:
     before = np.cumsum(probability[order]) - probability[order]
     taken = np.clip(left - before, 0.0, probability[order])
     return float(taken @ worst / left)
-
-
-def extensive(scenarios: Sequence[PlanProblem], weight: FloatArray, stages: Stages) -> Extensive:
-    """One block a scenario; the columns decided here and now stand in all blocks at once."""
-    matrices = tuple(to_matrix(problem) for problem in scenarios)
-    unit = matrices[0].unit
-    place: dict[tuple[str, int], int] = {}
-    maps: list[IntArray] = []
-    total = 0
-    for matrix in matrices:
-        mapped = np.full(matrix.lp.columns, -1, dtype=np.int64)
-        for column, key in _shared_keys(matrix, stages):
-            mapped[column] = place.get(key, -1)
-        fresh = np.flatnonzero(mapped < 0)
-        mapped[fresh] = total + np.arange(len(fresh))
-        total += len(fresh)
-        for column, key in _shared_keys(matrix, stages):
-            place.setdefault(key, int(mapped[column]))
-        maps.append(mapped)
-    cost, early, seen = np.zeros(total), np.zeros(total), np.zeros(total, dtype=np.int64)
-    lower, upper = np.full(total, -np.inf), np.full(total, np.inf)
-    mean_share = 1.0 - stages.cvar_weight
-    for matrix, mapped, share in zip(matrices, maps, weight.tolist(), strict=True):
-        cost[mapped] += share * mean_share * matrix.lp.cost * (matrix.unit / unit)
-        early[mapped] += share * matrix.early
-        lower[mapped] = np.maximum(lower[mapped], matrix.lp.lower)
-        upper[mapped] = np.minimum(upper[mapped], matrix.lp.upper)
-        seen[mapped] += 1
-    build = Builder()
-    build.columns(total, cost=cost, lower=lower, upper=upper)
-    rows = []
-    for matrix, mapped in zip(matrices, maps, strict=True):
-        first = build.rows(matrix.lp.rows, lower=matrix.lp.row_lower, upper=matrix.lp.row_upper)
-        build.add(first + matrix.lp.index.astype(np.int64), mapped[matrix.lp.column_of_entry()], matrix.lp.value)
-        rows.append(first)
-    if stages.cvar_weight > 0:
-        _add_cvar(build, matrices, maps, weight, stages)
-    return Extensive(
-        lp=build.finish(),
-        matrices=matrices,
-        columns=tuple(maps),
-        rows=tuple(rows),
-        shared=np.flatnonzero(seen > 1),
-        early=early,
-        risk=total,
-    )
-
-
-def _shared_keys(matrix: LpMatrix, stages: Stages) -> list[tuple[int, tuple[str, int]]]:
-    """Columns decided here and now, and by what they are known in other scenarios."""
-    pairs, at, problem = matrix.at.pairs, matrix.at, matrix.problem
-    early = np.flatnonzero(pairs.slot < stages.shared_slots)
-    named = [
-        (column, (problem.session_ids[int(pairs.vehicle[column])], int(pairs.slot[column])))
-        for column in early.tolist()
-    ]
-    if len(at.given):
-        back = [(int(at.given[column]), (f"{key[0]}/back", key[1])) for column, key in named if at.given[column] >= 0]
-        named += back
-    if stages.share_peak and at.peak_rows:
-        named.append((at.peak, ("", -1)))
-    return named
-
-
-def _add_cvar(
-    build: Builder, matrices: Sequence[LpMatrix], maps: Sequence[IntArray], weight: FloatArray, stages: Stages
-) -> None:
-    """``threshold + sum of p x excess / (1 - level)``, excess of each scenario's cost over the threshold."""
-    share = stages.cvar_weight
-    threshold = build.columns(1, cost=share, lower=-np.inf, upper=np.inf)
-    excess = build.columns(len(matrices), cost=share * weight / (1.0 - stages.cvar_level), upper=np.inf)
-    unit = matrices[0].unit
-    for scenario, (matrix, mapped) in enumerate(zip(matrices, maps, strict=True)):
-        row = build.rows(1, upper=0.0)
-        priced = np.flatnonzero(matrix.lp.cost)
-        build.add(np.full(len(priced), row), mapped[priced], matrix.lp.cost[priced] * (matrix.unit / unit))
-        build.add(row, threshold, -1.0)
-        build.add(row, excess + scenario, -1.0)
 
 
 def _run(form: Extensive, time_limit_s: float) -> FloatArray | str:

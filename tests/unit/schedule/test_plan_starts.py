@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from plugcast.domain.plan import PlanStatus
+from plugcast.schedule.extensive import Stages
 from plugcast.schedule.live import LiveModel
 from plugcast.schedule.problem import PlanProblem, VehicleNeed, build_problem, site_window
 from plugcast.schedule.solve import relax, solve
-from plugcast.schedule.stochastic import Stages, solve_scenarios
+from plugcast.schedule.stochastic import solve_scenarios
 
 START = datetime(2024, 3, 5, 6, tzinfo=UTC)
 SLOTS = 48

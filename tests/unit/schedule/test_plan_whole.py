@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from plugcast.domain.plan import PlanStatus
 from plugcast.errors import PlanInputError
 from plugcast.schedule.controller import Controller
+from plugcast.schedule.extensive import Stages
 from plugcast.schedule.heuristics import violations
 from plugcast.schedule.integral import Exact, exact, repair
 from plugcast.schedule.live import LiveModel
@@ -24,7 +25,7 @@ from plugcast.schedule.problem import PlanProblem, VehicleNeed, build_problem, s
 from plugcast.schedule.response import Response
 from plugcast.schedule.runs import starts
 from plugcast.schedule.solve import plan, solve
-from plugcast.schedule.stochastic import Stages, solve_scenarios
+from plugcast.schedule.stochastic import solve_scenarios
 from plugcast.schedule.window import Goals
 
 START = datetime(2024, 3, 5, 6, tzinfo=UTC)
@@ -214,6 +215,16 @@ def test_a_future_in_which_the_car_leaves_early_is_charged_for_now() -> None:
     many = solve_scenarios([late, early], [0.7, 0.3])
     assert many.nominal.power_kw[0, 0] == pytest.approx(4.0)
     assert many.power_kw[1][0, 0] == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("price", [0.1, -0.1])
+def test_a_future_that_wants_little_does_not_cap_what_all_are_offered(price: float) -> None:
+    little, much = (
+        _problem(_need("a", 0, 4, energy), price_per_kwh=[price, price, 0.5, 0.5]) for energy in (4.0, 12.0)
+    )
+    many = solve_scenarios([much, little], [0.5, 0.5], Stages(shared_slots=4))
+    assert many.nominal.power_kw[0] == pytest.approx([4.0, 4.0, 4.0, 0.0])
+    assert many.power_kw[1][0].sum() == pytest.approx(4.0)  # it is full, and stops
 
 
 def test_risk_aversion_never_lowers_the_mean_nor_raises_the_worst() -> None:
