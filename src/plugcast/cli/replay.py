@@ -1,4 +1,4 @@
-"""``plugcast replay``: a file of sessions as the live messages of its stations."""
+"""``plugcast replay``: a file of sessions or telemetry as the live messages of its stations or vehicles."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ def register(app: typer.Typer) -> None:
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="Sessions: ACN-Data JSON or CSV, or a table of sessions.")],
+    file: Annotated[Path, typer.Argument(help="Sessions: ACN-Data JSON or CSV, or a table of sessions; or telemetry.")],
     *,
+    vehicles: Annotated[
+        bool, typer.Option("--vehicles", help="The file is telemetry of vehicles; it goes to ev-telemetry.")
+    ] = False,
     log: inputs.LogOption = None,
     speed: Annotated[
         float | None,
@@ -39,6 +42,7 @@ def replay(
 ) -> None:
     """Send a file's sessions to the topic ev-station-data, keyed by station, as live messages.
 
+    With --vehicles: a file's samples to ev-telemetry, keyed by vehicle.
     Stopped and started again it goes on where it was and sends nothing twice. Faults put in are named on ev-truth.
     """
     settings = inputs.settings_for(config, time_zone)
@@ -47,8 +51,12 @@ def replay(
     from plugcast.services.stream.replaying import Playing, Replay, content_of
 
     console = output.err()
-    read = read_sessions(file, settings, datetime.now(UTC), console.print)
-    playing = Playing.of(read, content=content_of(file), faults=faults, seed=seed, round_=again)
+    if vehicles:
+        samples = inputs.read_telemetry(file, settings)
+        playing = Playing.of_vehicles(samples, content=content_of(file), round_=again)
+    else:
+        read = read_sessions(file, settings, datetime.now(UTC), console.print)
+        playing = Playing.of(read, content=content_of(file), faults=faults, seed=seed, round_=again)
     place = log or settings.stream.log
     running = Replay(open_log(place), playing)
     before, stop = running.sent, Event()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from plugcast.config import Settings
+    from plugcast.services.stream.engine import Engine
     from plugcast.services.stream.metrics import EngineMetrics
 
 HealthPortOption = Annotated[
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs."""
     group = typer.Typer(name="serve", no_args_is_help=True, help="Run a service of a site's stream until stopped.")
     group.command("detect")(detect)
+    group.command("forecast")(forecast)
     group.command("publish")(publish)
     app.add_typer(group, name="serve")
 
@@ -55,19 +57,34 @@ def detect(
 
     place = log or settings.stream.log
     engine, metrics = detector_engine(model, place, settings)
-
-    async def work(stop: asyncio.Event) -> None:
-        told = Event()
-        working = asyncio.create_task(asyncio.to_thread(engine.run, told))
-        working.add_done_callback(lambda _: stop.set())  # a defect ends the service
-        await stop.wait()
-        told.set()  # the step in hand commits first
-        await working
-
     what = f"Detecting on {place} with the detector in {model}"
-    _serve(work, metrics, ready=lambda: engine.ready, port=_port(settings, health_port), what=what)
+    _serve(_threaded(engine), metrics, ready=lambda: engine.ready, port=_port(settings, health_port), what=what)
     counts = engine.counts
     output.err().print(f"Stopped: {counts['messages']:,} messages, {counts['judged']:,} sessions judged.")
+
+
+def forecast(
+    *,
+    models: inputs.ModelsOption = inputs.DEFAULT_MODELS,
+    log: inputs.LogOption = None,
+    health_port: HealthPortOption = None,
+    config: inputs.ConfigOption = None,
+) -> None:
+    """Forecast vehicles as they report: ev-telemetry in, ev-forecasts out, one for each sample, each exactly once.
+
+    A forecast says how likely the vehicle is plugged in at the models' lead (15 minutes by default), how much it will
+    need, and how unlike anything in training its input is. Several of these share the partitions of one log; what one
+    leaves, another takes over with its state.
+    """
+    settings = inputs.settings_for(config, None)
+    from plugcast.services.stream.serving import forecaster_engine
+
+    place = log or settings.stream.log
+    engine, metrics = forecaster_engine(models, place, settings)
+    what = f"Forecasting on {place} with the models in {models}"
+    _serve(_threaded(engine), metrics, ready=lambda: engine.ready, port=_port(settings, health_port), what=what)
+    counts = engine.counts
+    output.err().print(f"Stopped: {counts['messages']:,} messages, {counts['forecasts']:,} forecasts.")
 
 
 def publish(
@@ -98,6 +115,20 @@ def publish(
     what = f"Publishing findings of {place}"
     _serve(work, metrics, ready=lambda: publisher.ready, port=_port(settings, health_port), what=what)
     output.err().print(f"Stopped: {publisher.counts['published']:,} findings published.")
+
+
+def _threaded(engine: Engine) -> Callable[[asyncio.Event], Awaitable[None]]:
+    """An engine's work in a thread of its own."""
+
+    async def work(stop: asyncio.Event) -> None:
+        told = Event()
+        working = asyncio.create_task(asyncio.to_thread(engine.run, told))
+        working.add_done_callback(lambda _: stop.set())  # a defect ends the service
+        await stop.wait()
+        told.set()  # the step in hand commits first
+        await working
+
+    return work
 
 
 def _port(settings: Settings, told: int | None) -> int:

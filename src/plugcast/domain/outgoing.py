@@ -20,6 +20,7 @@ MAX_TEXT_CHARS: Final = 2_000
 MAX_REASONS: Final = 64
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Percent = Annotated[float, Meta(ge=0.0, le=100.0)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
 Place = Annotated[int, Meta(ge=0)]
 FindingId = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -131,6 +132,22 @@ class SessionScored(Struct, frozen=True, kw_only=True, tag_field="type", tag="sc
     detector_version: Id
 
 
+class ForecastIssued(Struct, frozen=True, kw_only=True, tag_field="type", tag="forecast"):
+    """Plug state and need of a vehicle at ``valid_at``, from what was known with its sample of ``issued_at``."""
+
+    v: Version
+    asset_id: Id
+    issued_at: Instant
+    valid_at: Instant
+    plug_probability: Share
+    energy_to_full_pct: Percent | None
+    """Expected 100 - state of charge; None where the sample has no state of charge."""
+    unlike: Share | None
+    """How unlike anything in training the input is: 0.5 is ordinary, HIGHER is odder; None where nobody can say."""
+    model: Id
+    """Which models said so."""
+
+
 class DeadLetter(Struct, frozen=True, kw_only=True, tag_field="type", tag="dead_letter"):
     """A message that was not taken, where it stood, and why."""
 
@@ -178,7 +195,7 @@ class FaultInjected(Struct, frozen=True, kw_only=True, tag_field="type", tag="tr
     """What OCPP would call it."""
 
 
-Outgoing = FindingRaised | SessionScored | DeadLetter | FaultInjected
+Outgoing = FindingRaised | SessionScored | ForecastIssued | DeadLetter | FaultInjected
 """Everything that a detector or a replay writes besides what stations say."""
 
 _DECODER: Final[msgspec.json.Decoder[Outgoing]] = msgspec.json.Decoder(Outgoing)

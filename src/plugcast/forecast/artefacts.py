@@ -19,8 +19,9 @@ from plugcast.forecast.availability import Anchor, Availability, Blend
 from plugcast.forecast.boosting import from_text, to_text
 from plugcast.forecast.calibrate import Widening
 from plugcast.forecast.horizon import LEVELS, HorizonModel
-from plugcast.forecast.panel import LEAD_COLUMNS
+from plugcast.forecast.lead_columns import LEAD_COLUMNS
 from plugcast.forecast.short import ShortModels
+from plugcast.trees.packed.predictor import Packed
 
 if TYPE_CHECKING:
     from plugcast.forecast.boosting import Trees
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 FORMAT: Final = 3
 PLUG, ENERGY = "plug_model.txt", "energy_model.txt"
 HORIZON_ENERGY: Final = tuple(f"horizon_energy_q{round(level * 100):02d}_model.txt" for level in LEVELS)
+UNLIKE: Final = "unlike.plugtree"
+"""An isolation forest over the short pair's inputs: how unlike anything in training an input is."""
 DESCRIPTION, METRICS = "model.json", "metrics.json"
 
 
@@ -70,9 +73,13 @@ def save(
     short: ShortModels,
     horizon: HorizonModel | None,
     metrics: dict[str, Any],
+    *,
+    unlike: Packed | None = None,
 ) -> None:
     """Write everything; the description last, so that a half-written model is not taken for one."""
     files = {PLUG: to_text(short.plug), ENERGY: to_text(short.energy)}
+    if unlike is not None:
+        files[UNLIKE] = unlike.to_bytes()
     if horizon is not None:
         for anchor in horizon.plug.anchors:
             files[horizon_plug(anchor.blend.lead_min, "correction")] = to_text(anchor.correction)
@@ -127,6 +134,20 @@ def load_short(store: ArtifactStore, description: Description) -> ShortModels:
         plug=_trees(store, PLUG, description),
         energy=_trees(store, ENERGY, description),
     )
+
+
+def load_unlike(store: ArtifactStore, description: Description) -> Packed | None:
+    """The isolation forest over the inputs; None where training left it out.
+
+    Raises:
+        SpecMismatchError: It wants other inputs.
+    """
+    if UNLIKE not in description.digests:
+        return None
+    found = Packed.from_bytes(integrity.read(store, UNLIKE, description.digests))
+    if not set(found.forest.names) <= set(description.columns):
+        raise SpecMismatchError(f"{UNLIKE} wants other inputs than the models. Train again with: plugcast train")
+    return found
 
 
 def load_horizon(store: ArtifactStore, description: Description) -> HorizonModel:

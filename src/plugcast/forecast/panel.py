@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -12,21 +12,11 @@ from plugcast.domain.units import SLOT_MIN
 from plugcast.features import analogs, batch, gaps
 from plugcast.features.grid_sources import from_samples
 from plugcast.features.history import HourlyHistory, same_day_type
+from plugcast.forecast.lead_columns import LEAD_COLUMNS, lead_columns, lead_us
 
 if TYPE_CHECKING:
     from plugcast.features.grid import StateGrid
     from plugcast.features.spec import FeatureSpec
-
-LEAD_COLUMNS: Final = (
-    "lead_min",
-    "target_hour",
-    "target_day_of_week",
-    "own_plug_rate",
-    "own_plug_rate_day_type",
-    "own_samples",
-    "own_energy_to_full",
-)
-"""What depends on the lead: the local clock at the target, and what the asset did at that hour before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,16 +73,11 @@ class Panel:
             float32, shape (m, len(columns)).
         """
         lead = np.broadcast_to(np.asarray(lead_min, np.float64), row.shape)
-        hour, day = local_clock(
-            self.timestamp_us[row] + np.rint(lead * 60_000_000).astype(np.int64), self.spec.time_zone
-        )
+        hour, day = local_clock(self.timestamp_us[row] + lead_us(lead), self.spec.time_zone)
         hour_of_week = day * 24 + np.floor(hour).astype(np.int64)
         same_hour = self.history.before(self.asset[row], row, hour_of_week)
         same_type = self.history.before(self.asset[row], row, same_day_type(hour_of_week))
-        by_lead = np.column_stack(
-            [lead, hour, day, same_hour.plug_rate, same_type.plug_rate, same_hour.samples, 100.0 - same_type.mean_soc]
-        )
-        return np.hstack([self.origin_features[row], by_lead.astype(np.float32)])
+        return np.hstack([self.origin_features[row], lead_columns(lead, hour, day, same_hour, same_type)])
 
 
 def plug_matrix(panel: Panel, row: np.ndarray, lead_min: np.ndarray | float) -> np.ndarray:
@@ -100,7 +85,7 @@ def plug_matrix(panel: Panel, row: np.ndarray, lead_min: np.ndarray | float) -> 
     lead = np.broadcast_to(np.asarray(lead_min, np.float64), row.shape)
     at = panel.timestamp_us[row]
     step = panel.grid.step_at(at)
-    target = np.maximum(panel.grid.step_at(at + np.rint(lead * 60_000_000).astype(np.int64)), step + 1)
+    target = np.maximum(panel.grid.step_at(at + lead_us(lead)), step + 1)
     minutes = np.nan_to_num(panel.origin_features[row, panel.spec.columns.index("minutes_in_state")])
     now = analogs.Now(
         state=panel.is_plugged_in[row].astype(np.int8), steps_in_state=(minutes // SLOT_MIN).astype(np.int64)

@@ -45,10 +45,13 @@ class ShortModels:
 
     def predict(self, panel: Panel, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probability of being plugged in, and energy to full in % (NaN without a state of charge), at the lead."""
-        matrix = panel.matrix(row, self.lead_min)
+        return self.answer(panel.matrix(row, self.lead_min), panel.soc[row])
+
+    def answer(self, matrix: np.ndarray, soc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same from the models' input, shape (m, columns), and the state of charge at each origin in %."""
         probability = np.asarray(self.plug.predict(matrix, num_threads=1))
         change = np.asarray(self.energy.predict(matrix, num_threads=1))
-        return probability, np.clip(100.0 - panel.soc[row] + change, 0.0, 100.0)
+        return probability, np.clip(100.0 - soc + change, 0.0, 100.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

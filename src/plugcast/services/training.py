@@ -15,8 +15,10 @@ from plugcast.features.spec import FeatureSpec
 from plugcast.forecast import artefacts, horizon, short
 from plugcast.forecast.boosting import Boosting
 from plugcast.forecast.hazard import HazardSpec
-from plugcast.forecast.panel import LEAD_COLUMNS, Panel, panel
+from plugcast.forecast.lead_columns import LEAD_COLUMNS
+from plugcast.forecast.panel import Panel, panel
 from plugcast.forecast.scenarios import ScenarioModel
+from plugcast.services import unlike
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,6 +75,7 @@ def train(
     say(f"training the +{settings.forecast.lead_min:g} min pair")
     pair = short.train(known, _short_spec(settings, threads))
     metrics: dict[str, Any] = {"source": source, "books": _books(read.counts, too_short), **pair.metrics}
+    odd, metrics["unlike"] = unlike.fit(known, pair.models.lead_min)
     long_range = None
     if with_horizon:
         say("training the 15 min to 48 h model")
@@ -90,7 +93,7 @@ def train(
         source=source,
         samples=known.rows,
     )
-    artefacts.save(store, description, pair.models, model, metrics)
+    artefacts.save(store, description, pair.models, model, metrics, unlike=odd)
     if with_horizon:
         _store_scenarios(known, store, threads)
     return TrainingReport(metrics=metrics, rejected=(*read.rejected, *too_short))

@@ -16,7 +16,8 @@ from plugcast.features.spec import FeatureSpec
 from plugcast.forecast import artefacts, horizon, integrity, short
 from plugcast.forecast.availability import AvailabilitySpec
 from plugcast.forecast.boosting import Boosting, to_text
-from plugcast.forecast.panel import LEAD_COLUMNS, Panel, panel
+from plugcast.forecast.lead_columns import LEAD_COLUMNS
+from plugcast.forecast.panel import Panel, panel
 from plugcast.forecast.split import by_time, thin, unseen_assets
 from plugcast.simulate.telemetry import GeneratorSpec, generate
 

@@ -16,7 +16,7 @@ from msgspec import structs
 
 from plugcast.domain import topics
 from plugcast.domain.messages import Heartbeat, Message, MeterValues, SessionEnded, SessionStarted, SessionUpdated
-from plugcast.domain.outgoing import DeadLetter, FindingRaised, Outgoing, SessionScored, encode_outgoing
+from plugcast.domain.outgoing import FindingRaised, Outgoing, SessionScored, encode_outgoing
 from plugcast.domain.rejected import Rejected, RejectReason
 from plugcast.domain.wire import decode
 from plugcast.ports import Entry
@@ -31,6 +31,7 @@ from plugcast.services.stream.changelog import (
     decode_change,
     encode_change,
 )
+from plugcast.services.stream.refusing import dead_letter
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -45,8 +46,6 @@ MAX_DECLARED: Final = 100_000
 """Running sessions with declarations, for each partition; of more the oldest are dropped."""
 DECLARATIONS_KEPT: Final = 8
 """Of one session, the earliest: norms ask for the first that was known, and a state has a bound."""
-LATEST_APPENDED_US: Final = 253_402_300_799_000_000
-"""A sender may stamp its messages as it likes; this is the last instant that can be written down."""
 
 
 @dataclass(slots=True)
@@ -82,6 +81,14 @@ class Detecting:
     ) -> None:
         self.board = Board(detector, time_zone=time_zone, partitions=partitions)
         self._grace = grace
+
+    @property
+    def follows(self) -> bool:
+        """Findings of one partition rest on the history and the day's account of all."""
+        return True
+
+    def hold(self, parts: Collection[int]) -> None:
+        """Nothing to do: it knows all partitions, whoever holds them."""
 
     def apply(self, stored: Stored) -> None:
         """Fold one entry of the changelog."""
@@ -228,17 +235,7 @@ class _Batch:
 
     def _refuse(self, stored: Stored, rejected: Rejected) -> None:
         self.made.counts[f"rejected_{rejected.reason}"] += 1
-        at = NEVER + timedelta(microseconds=min(max(stored.at_us, 0), LATEST_APPENDED_US))
-        letter = DeadLetter.of(
-            rejected,
-            stored.value or b"",
-            topic=stored.topic,
-            partition=stored.partition,
-            offset=stored.offset,
-            at=at,
-        )
-        key = f"{stored.topic}/{stored.partition}/{stored.offset}".encode()
-        self.made.add(topics.DEAD_LETTERS, Entry(key, encode_outgoing(letter)))
+        self.made.add(topics.DEAD_LETTERS, dead_letter(stored, rejected))
 
     def _declared(self, partition: int, message: SessionUpdated) -> None:
         declared = self._board.parts[partition].declared

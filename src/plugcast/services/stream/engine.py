@@ -33,6 +33,15 @@ LAST_RETRY_S: Final = 30.0
 class Processor(Protocol):
     """What is done with messages; everything it knows comes from the changelog."""
 
+    @property
+    def follows(self) -> bool:
+        """Whether it needs the changelog of all partitions as it grows, or that of each partition when it gets it."""
+        ...
+
+    def hold(self, parts: Collection[int]) -> None:
+        """Other partitions are held from now on; the changelog comes next where some of them are new."""
+        ...
+
     def apply(self, stored: Stored) -> None:
         """Fold one entry of the changelog."""
         ...
@@ -127,8 +136,8 @@ class Engine:
         entries = [] if full else worker.poll(self._batch, wait_s=0.0 if self._more else wait_s)
         lag = worker.lag()
         # after the poll: partitions may have come with it, and the former holder's last commit is there by now
-        self._sync(processor)
         held = frozenset(part for _, part in lag)
+        self._sync(processor, held)
         self._held, self.lag = held, lag
         made = processor.step(entries, held=held, now=self._clock.now(), idle=self._idle(entries))
         if made.outputs or made.positions:
@@ -166,17 +175,20 @@ class Engine:
 
     def _joined(self) -> tuple[LogWorker, Processor]:
         if self._processor is None:
-            self._reader = self._make_reader()
             self._processor = self._make_processor()
         if self._worker is None:
             self._worker = self._make_worker()
         return self._worker, self._processor
 
-    def _sync(self, processor: Processor) -> None:
-        """Fold all that is in the changelog now."""
-        reader = self._reader
-        if reader is None:
+    def _sync(self, processor: Processor, held: frozenset[int]) -> None:
+        """Fold all that is in the changelog now, and is not folded yet."""
+        if held != self._held:
+            processor.hold(held)
+        elif not processor.follows:
             return
+        if self._reader is None:
+            self._reader = self._make_reader()
+        reader = self._reader
         reader.look_again()
         while True:
             for stored in reader.read(READ_AT_ONCE, wait_s=0.0):
@@ -184,6 +196,9 @@ class Engine:
             if reader.caught_up():
                 break
         processor.settle()
+        if not processor.follows:  # what comes next is one's own, or another's business
+            reader.close()
+            self._reader = None
 
     def _idle(self, entries: Sequence[Stored]) -> list[int]:
         now_s = time.monotonic()

@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from plugcast.domain.messages import Heartbeat, Message, SessionEnded, SessionStarted, SessionUpdated
+import polars as pl
+
+from plugcast.domain.messages import Heartbeat, Message, SessionEnded, SessionStarted, SessionUpdated, Telemetry
 from plugcast.domain.session import Session
 from plugcast.domain.topics import station_key
 from plugcast.features.sessions import declarations_by_session
-from plugcast.schemas import SESSIONS, conform
+from plugcast.schemas import SESSIONS, TELEMETRY, conform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import polars as pl
 
 HEARTBEAT_EVERY: Final = timedelta(hours=1)
 REPLAY_STATION: Final = "replay"
@@ -51,6 +51,17 @@ def messages_of(sessions: pl.DataFrame, user_inputs: pl.DataFrame) -> Iterator[T
         yield timed
     end = told[-1].at + timedelta(days=2)
     yield Timed(end, None, Heartbeat(v=1, site_id=site, station_id=REPLAY_STATION, sent_at=end))
+
+
+def telemetry_messages(samples: pl.DataFrame) -> Iterator[Timed]:
+    """Samples as their vehicles would have sent them: when each became known, as the batch takes them.
+
+    Args:
+        samples: ``schemas.TELEMETRY``.
+    """
+    ordered = samples.select(list(TELEMETRY)).sort("available_at", "timestamp", maintain_order=True)
+    for row in ordered.with_columns(pl.col(pl.Float64).fill_nan(None)).iter_rows(named=True):
+        yield Timed(row.pop("available_at"), row["asset_id"].encode(), Telemetry(v=1, **row))
 
 
 def _told(sessions: pl.DataFrame, user_inputs: pl.DataFrame) -> Iterator[Timed]:

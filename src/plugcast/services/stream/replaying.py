@@ -1,4 +1,4 @@
-"""A file of sessions, sent to the log as its stations would have sent it; goes on where it was stopped."""
+"""A file, sent to the log as its stations or vehicles would have sent it; goes on where it was stopped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plugcast.domain.outgoing import FaultInjected, encode_outgoing
 from plugcast.domain.wire import encode
 from plugcast.errors import LogFencedError, LogUnavailableError
 from plugcast.ports import Entry, TopicSpec
-from plugcast.services.stream.messages_of import Timed, messages_of
+from plugcast.services.stream.messages_of import Timed, messages_of, telemetry_messages
 from plugcast.services.stream.topics import specs
 from plugcast.simulate.inject import inject
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from threading import Event
 
-    from plugcast.ports import Log, LogWorker, SessionsRead
+    from plugcast.ports import Log, LogWorker, SessionsRead, TelemetryRead
 
 REPLAYS: Final = TopicSpec(name="ev-replays", partitions=1, compacted=True)
 """How far each replay has come: written in the transaction that sends, so that nothing is sent twice."""
@@ -48,6 +48,7 @@ class Playing:
     """Tells replays apart: another file, other faults or another round begin at the start."""
     messages: tuple[Timed, ...]
     truth: tuple[FaultInjected, ...]
+    topic: str = topics.STATION_DATA
 
     @classmethod
     def of(cls, read: SessionsRead, *, content: bytes, faults: float = 0.0, seed: int = 0, round_: str = "") -> Playing:
@@ -66,6 +67,12 @@ class Playing:
         digest = hashlib.sha256(f"{faults}/{seed}/{round_}/".encode() + content).hexdigest()[:16]
         return cls(name=digest, messages=tuple(messages_of(sessions, read.user_inputs)), truth=truth)
 
+    @classmethod
+    def of_vehicles(cls, read: TelemetryRead, *, content: bytes, round_: str = "") -> Playing:
+        """The samples of a file of telemetry, by vehicle; the other arguments are those of ``of``."""
+        digest = hashlib.sha256(f"telemetry/{round_}/".encode() + content).hexdigest()[:16]
+        return cls(name=digest, messages=tuple(telemetry_messages(read.samples)), truth=(), topic=topics.TELEMETRY)
+
 
 def content_of(path: Path) -> bytes:
     """What tells a file from others: the digest of all it holds."""
@@ -77,7 +84,7 @@ def content_of(path: Path) -> bytes:
 
 
 class Replay:
-    """Sends messages to ``ev-station-data``; one member of a group of its own, so that nobody else sends the same.
+    """Sends messages to their topic; one member of a group of its own, so that nobody else sends the same.
 
     Args:
         log: Where to; its topics are made if missing.
@@ -137,7 +144,7 @@ class Replay:
                 raise LogFencedError("Another process is sending this replay. Stop it, or wait until it has finished.")
 
     def _send(self, worker: LogWorker, messages: Sequence[Timed]) -> None:
-        outputs = {topics.STATION_DATA: list(self._entries(messages))}
+        outputs = {self._playing.topic: list(self._entries(messages))}
         if self.sent == 0 and self._playing.truth:
             outputs[topics.TRUTH] = [
                 Entry(topics.session_key(told.site_id, told.session_id), encode_outgoing(told))

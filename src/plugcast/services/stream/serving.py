@@ -1,4 +1,4 @@
-"""What ``plugcast serve detect`` runs: a detector from its folder, an engine over a log."""
+"""What ``plugcast serve detect`` and ``serve forecast`` run: models from their folder, an engine over a log."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from plugcast.anomaly.model_file import has_detector
 from plugcast.domain import topics
 from plugcast.errors import ModelNotFoundError
 from plugcast.services.detect_run import load
+from plugcast.services.live_models import load_live
 from plugcast.services.stream.detecting import Detecting
 from plugcast.services.stream.engine import Engine
+from plugcast.services.stream.forecasting import Forecasting
 from plugcast.services.stream.metrics import EngineMetrics
 from plugcast.services.stream.places import open_log
 from plugcast.services.stream.topics import specs
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from plugcast.config import Settings
 
 GROUP: Final = "detectors"
+FORECASTERS: Final = "forecasters"
 
 
 def detector_engine(folder: Path, place: str, settings: Settings) -> tuple[Engine, EngineMetrics]:
@@ -52,6 +55,33 @@ def detector_engine(folder: Path, place: str, settings: Settings) -> tuple[Engin
         clock=SystemClock(),
         batch=settings.stream.batch,
         idle_s=settings.stream.idle_s,
+        metrics=metrics,
+    )
+    return engine, metrics
+
+
+def forecaster_engine(folder: Path, place: str, settings: Settings) -> tuple[Engine, EngineMetrics]:
+    """An engine that turns telemetry into forecasts.
+
+    Args:
+        folder: Of the models, as ``plugcast train`` leaves them.
+        place: Of the log.
+        settings: Batch.
+
+    Raises:
+        ModelNotFoundError: There are no models.
+        LogError: The log cannot be reached.
+    """
+    models = load_live(LocalArtifacts(folder))
+    log = open_log(place)
+    log.ensure(specs())
+    metrics = EngineMetrics("forecast")
+    engine = Engine(
+        make_worker=lambda: log.worker(FORECASTERS, [topics.TELEMETRY]),
+        make_reader=lambda: log.reader(topics.FORECASTER_STATE),
+        make_processor=lambda: Forecasting(models),
+        clock=SystemClock(),
+        batch=settings.stream.batch,
         metrics=metrics,
     )
     return engine, metrics
