@@ -111,22 +111,29 @@ def _add_stores(build: Builder, problem: PlanProblem, pairs: Pairs, unit: float,
 
 
 def _add_early(build: Builder, problem: PlanProblem, pairs: Pairs, unit: float) -> None:
-    """What would be missing if a car left early, each at its probability: one row a car and possible departure."""
+    """What would be missing if a car left early, each at its probability: one row a car and possible departure.
+
+    What is missing at one departure is at least that at the departure before less what the slots between bring, so
+    that a car with many departures does not repeat all its slots in each.
+    """
     slot_h, slot, share = problem.window.slot_h, pairs.slot, pairs.share
     for car, need in enumerate(problem.needs):
-        mine = pairs.of(car)
-        for at, probability in need.early_departures:
-            if probability <= 0 or at >= need.departure_at:
-                continue
-            until = problem.position(at)
-            # of a slot that it leaves midway, the part before; share is what of the slot the car is there at all
-            part = np.clip((until - slot[mine]) / share[mine], 0.0, 1.0)
-            counted = part > 0
-            price = probability * problem.shortfall_price_per_kwh[car] / unit
-            short = build.columns(1, cost=price, upper=np.inf)
-            row = build.rows(1, lower=problem.energy_needed_kwh[car])
-            build.add(np.full(int(counted.sum()), row), mine[counted], part[counted] * slot_h)
-            build.add(row, short, 1.0)
+        known = sorted((at, chance) for at, chance in need.early_departures if chance > 0 and at < need.departure_at)
+        if not known:
+            continue
+        mine, count = pairs.of(car), len(known)
+        until = np.array([problem.position(at) for at, _ in known])
+        # of a slot that it leaves midway, the part before; share is what of the slot the car is there at all
+        part = np.diff(np.clip((until[:, None] - slot[mine]) / share[mine], 0.0, 1.0), axis=0, prepend=0.0)
+        departure, pair = np.nonzero(part)
+        chance = np.array([chance for _, chance in known])
+        short = build.columns(count, cost=chance * problem.shortfall_price_per_kwh[car] / unit, upper=np.inf)
+        least = np.zeros(count)
+        least[0] = problem.energy_needed_kwh[car]
+        row = build.rows(count, lower=least)
+        build.add(row + departure, mine[pair], part[departure, pair] * slot_h)
+        build.add(row + np.arange(count), short + np.arange(count), 1.0)
+        build.add(row + np.arange(1, count), short + np.arange(count - 1), -1.0)
 
 
 def _add_battery(build: Builder, problem: PlanProblem, unit: float, balance: int) -> int:
