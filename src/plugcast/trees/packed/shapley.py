@@ -150,7 +150,7 @@ class TreeShap:
         self.features = features
         self._leaves: Leaves | None = None
         self._into: Any = None
-        if kernel and has_kernel():
+        if kernel and has_kernel() and hasattr(_kernel(), "Shapley"):  # one built before this was has none
             try:
                 self._into, self.base = _tabulated(trees, features, LEVELS[vectors])
             except ValueError:  # too deep, or too many features on one way: rare, and NumPy has no such limits
@@ -173,6 +173,10 @@ class TreeShap:
         return out
 
 
+def _kernel() -> Any:  # noqa: ANN401 - a C module, there or not
+    return import_module("plugcast.trees.packed._kernel")
+
+
 def _tabulated(trees: Trees, features: int, level: int) -> tuple[Any, float]:
     """The kernel's method for these trees, and their base."""
     order, root = preorder(trees.left, trees.right, np.asarray(trees.root))
@@ -181,7 +185,7 @@ def _tabulated(trees: Trees, features: int, level: int) -> tuple[Any, float]:
     rows, answer = trees.rows[order], trees.answer[order]
     leaf = trees.left[order] == order
     whole = np.repeat(rows[root[:-1]], np.diff(root))
-    made = import_module("plugcast.trees.packed._kernel").Shapley(
+    made = _kernel().Shapley(
         features,
         level,
         trees.feature[order].astype(np.int32),
