@@ -33,6 +33,8 @@ ACTIVE_DAYS: Final = 28
 """A station is in use if it had a session in so many days: a closed site has nobody to tell."""
 GAIN: Final = 0.8
 """Each alarm too many asks for sessions that are exp(0.8) times rarer; chosen on March to August 2019."""
+MOST_GENEROUS: Final = 8.0
+"""Times the usual level, however much was saved up: a day's alarms are only counted when it is over."""
 MOST_DEBT: Final = 12.0
 """Alarms, either way: a quiet year does not save up for a flood, nor does a flood silence the next year."""
 REFIT_SHARE: Final = 0.02
@@ -49,6 +51,8 @@ class DayLevel:
     """Above this a session ends an open episode of its station; between the two it keeps it open."""
 
 
+GOLDEN: Final = 0.6180339887498949
+"""Steps of this share of a circle fall evenly, however many there are."""
 CLEAR_TIMES: Final = 4.0
 CLEAR_AFTER: Final = 3
 """Ordinary sessions in a row that end an episode."""
@@ -60,7 +64,7 @@ class RollingBudget:
 
     def __init__(self, threshold: Threshold, *, alarms_per_station_week: float | None = None) -> None:
         self.rate = threshold.alarms_per_station_week if alarms_per_station_week is None else alarms_per_station_week
-        self._scores: deque[float] = deque(threshold.held_out.tolist(), maxlen=WINDOW)
+        self._scores: deque[float] = deque(_spread(threshold.held_out).tolist(), maxlen=WINDOW)
         self._tail = threshold.tail
         self._changed = 0
         self._start_alpha = threshold.alpha * (self.rate / threshold.alarms_per_station_week)
@@ -104,7 +108,7 @@ class RollingBudget:
         if sessions:
             share = min(1.0, len(self._days) / 7)
             base = (1 - share) * base + share * min(1.0, allowed / sessions)
-        alpha = min(0.5, base * math.exp(-GAIN * self.debt))
+        alpha = min(0.5, base * min(MOST_GENEROUS, math.exp(-GAIN * self.debt)))
         return DayLevel(alpha=alpha, clear_alpha=min(1.0, alpha * CLEAR_TIMES))
 
     def p_values(self, scores: Floats) -> Floats:
@@ -130,16 +134,24 @@ class RollingBudget:
         return allowed
 
     def _start(self, day: int) -> None:
-        """Days without any session in between: stations in use still have their budget."""
+        """Days without any session in between allow nothing: there was nobody to watch, and nothing to save up."""
         while self._days and day - self._days[0][0] > ACTIVE_DAYS:
             self._days.popleft()
-        if self._day is None or day <= self._day + 1:
-            return
-        silent = range(self._day + 1, min(day, self._day + 1 + ACTIVE_DAYS))
-        for quiet in silent:
-            active = sum(quiet - last < ACTIVE_DAYS for last in self._seen.values())
-            self.debt = max(-MOST_DEBT, self.debt - self.rate * active / 7)
-        self._day = day - 1
+        if self._day is not None and day > self._day + 1:
+            self._day = day - 1
+
+
+def _spread(ascending: Floats) -> Floats:
+    """Sorted scores so ordered that any stretch of them is like the whole: the oldest of a window go first.
+
+    >>> _spread(np.arange(8.0)).tolist()
+    [0.0, 5.0, 2.0, 7.0, 4.0, 1.0, 6.0, 3.0]
+    """
+    count = len(ascending)
+    step = max(1, int(count * GOLDEN)) | 1
+    while math.gcd(step, count) > 1:
+        step += 2
+    return np.asarray(ascending[np.arange(count) * step % max(count, 1)], dtype=np.float64)
 
 
 class Episodes:

@@ -50,7 +50,7 @@ def version_of(models: Mapping[str, KindModel]) -> str:
         for _, held_out in sorted(stack.held_out.items()):
             digest.update(held_out.tobytes())
         digest.update(threshold.held_out.tobytes())
-    return f"stack-1-{digest.hexdigest()[:12]}"
+    return f"stack-2-{digest.hexdigest()[:12]}"
 
 
 def fit_kind(

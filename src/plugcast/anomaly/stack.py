@@ -77,6 +77,10 @@ SUPERVISED: Final = (
 )
 """What the fault classifier sees: amounts too, since it has seen both kinds of rows with each amount."""
 PARTS: Final = ("forest", "extended", "neighbours", "faults", "rules")
+TRUSTED: Final = 3.0
+"""Evidence that some thousand held-out sessions can show by themselves; what the tail adds to it counts a quarter, so
+that one part that is beside itself (every session of a silent month without its end) does not drown the others."""
+BEYOND: Final = 0.25
 HELD_OUT_SHARE: Final = 0.3
 """The later part of the training period calibrates; then the detectors are fitted anew, on the newest."""
 
@@ -115,7 +119,7 @@ class StackSpec:
     leaves: int = 31
     newest_share: float = 0.6
     """Of the training rows: what drivers and stations did long ago is not what they do."""
-    weights: tuple[float, float, float, float, float] = (0.66, 0.66, 0.66, 3.0, 2.0)
+    weights: tuple[float, float, float, float, float] = (0.4, 0.4, 0.4, 3.0, 2.0)
     """Of ``PARTS``."""
 
 
@@ -204,7 +208,10 @@ def weigh(evidence: Mapping[str, Floats], weights: Sequence[float], leaning: Flo
     for name, weight in zip(PARTS, weights, strict=True):
         if name not in evidence:
             continue
-        part = weight * evidence[name] * evidence[name]
+        own = evidence[name]
+        if name != "rules":
+            own = np.minimum(own, TRUSTED) + BEYOND * (np.maximum(own, TRUSTED) - TRUSTED)
+        part = weight * own * own
         total += part if leaning is None or name == "rules" else part * leaning
     return total
 

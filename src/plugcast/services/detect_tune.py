@@ -30,7 +30,7 @@ PREVALENCE: Final = 0.05
 WEIGHTS: Final = tuple(
     (forest, extended, near, faults, rules)
     for (forest, extended, near), faults, rules in itertools.product(
-        ((0.2, 0.2, 0.6), (0.66, 0.66, 0.66), (1.0, 0.0, 1.0), (0.0, 1.0, 1.0)), (1.0, 3.0), (1.0, 2.0)
+        ((0.2, 0.2, 0.6), (0.4, 0.4, 0.4), (1.0, 0.0, 1.0), (0.0, 1.0, 1.0)), (1.0, 3.0), (1.0, 2.0)
     )
 )
 SIZES: Final[tuple[dict[str, Any], ...]] = (
