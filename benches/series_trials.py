@@ -12,6 +12,7 @@ import polars as pl
 from benches.anomaly_trials import ZONE
 from sklearn.metrics import roc_auc_score
 
+from plugcast.anomaly.series_norms import SeriesNorms
 from plugcast.anomaly.series_rules import check_series
 from plugcast.domain.session import Session
 from plugcast.features.series import series_features
@@ -92,8 +93,8 @@ def prepare_series(
     split: datetime,
     end: datetime,
     seed: int,
-    clean: int = 1200,
-    per_type: int = 30,
+    clean: int = 800,
+    per_type: int = 25,
 ) -> SeriesTrial:
     """Train before the split; make series for what comes until the end, faults in some of them."""
     sessions, inputs = read
@@ -104,12 +105,13 @@ def prepare_series(
     newest = train.sort("available_at").tail(3 * clean // 2)
     known = {row.session_id: row for row in rows_of(detector.features(train, inputs))}
     ordinary = [(known[s.session_id], f) for s, f in _sound(newest, clean, rng)]
+    ordinary.sort(key=lambda pair: (pair[0].observed_at, pair[0].session_id))
     later = sessions.filter(pl.col("available_at") >= split)
     hosts = _drawn(later, rng)
     made, faults = _made(hosts, clean, per_type, rng)
     changed = {each.session.session_id: each.session for each in faults}
     features = detector.features(_with(later, changed), inputs)
-    seen, records = _seen(detector, features, made, faults)
+    seen, records = _seen(detector, features, made, faults, ordinary)
     return SeriesTrial(
         site=site,
         seed=seed,
@@ -159,13 +161,13 @@ def _made(
     made: dict[str, SeriesFeatures] = {}
     faults: list[Faulty] = []
     waiting = iter(hosts)
-    earlier: dict[str, MeterSeries] = {}
+    earlier: dict[str, list[MeterSeries]] = {}
     for session in waiting:
         series = meter_series(session, wiring=wiring_of(session.station_id), rng=rng)
         if series is None:
             continue
         made[session.session_id] = folded(session, series)
-        earlier[session.station_id] = series
+        earlier.setdefault(session.station_id, []).append(series)
         if len(made) == clean:
             break
     missing = dict.fromkeys(SeriesFault, per_type)
@@ -174,7 +176,9 @@ def _made(
         if series is None:
             continue
         for fault in sorted(missing, key=lambda kind: -missing[kind]):
-            faulty = break_series(fault, session, series, rng, earlier=earlier.get(session.station_id))
+            before = [one for one in earlier.get(session.station_id, ()) if one.at_us[-1] < series.at_us[0]]
+            last = max(before, key=lambda one: int(one.at_us[0]), default=None)
+            faulty = break_series(fault, session, series, rng, earlier=last)
             if faulty is not None and missing[fault] > 0:
                 missing[fault] -= 1
                 faults.append(faulty)
@@ -193,17 +197,27 @@ def _with(frame: pl.DataFrame, changed: dict[str, Session]) -> pl.DataFrame:
 
 
 def _seen(
-    detector: Detector, features: pl.DataFrame, made: dict[str, SeriesFeatures], faults: list[Faulty]
+    detector: Detector,
+    features: pl.DataFrame,
+    made: dict[str, SeriesFeatures],
+    faults: list[Faulty],
+    ordinary: list[tuple[SessionFeatures, SeriesFeatures]],
 ) -> tuple[tuple[Seen, ...], Floats]:
+    norms = SeriesNorms()
     label = {each.session.session_id: each.fault for each in faults}
     kept = features.filter(pl.col("session_id").is_in(list(made)))
     rows = rows_of(kept)
     total = detector.scored(rows).total
+    for known, series in ordinary:
+        norms.judge(series, known)
+    past = {}
+    for row in sorted(rows, key=lambda row: (row.observed_at, row.session_id)):
+        past[row.session_id] = norms.judge(made[row.session_id], row)
     seen = tuple(
         Seen(
             row=row,
             series=made[row.session_id],
-            broken=check_series(made[row.session_id], row),
+            broken=check_series(made[row.session_id], row) + past[row.session_id],
             fault=label.get(row.session_id),
             cause=_cause(label.get(row.session_id)),
         )

@@ -141,7 +141,7 @@ def slow_reference(values: Sequence[MeterValues]) -> dict[str, float]:
     charge = [
         (a.measured_current_a + b.measured_current_a) / 2 * s
         for a, b, s in near
-        if a.measured_current_a is not None and b.measured_current_a is not None
+        if a.measured_current_a is not None and b.measured_current_a is not None and (flows(a) or flows(b))
     ]
     return {
         "samples": len(values),

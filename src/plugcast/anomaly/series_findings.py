@@ -13,13 +13,16 @@ from plugcast.domain.finding import Cause, Finding, Reason, Severity
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from plugcast.anomaly.series_norms import SeriesNorms
     from plugcast.features.series_values import SeriesFeatures
     from plugcast.features.sessions import SessionFeatures
 
 RANK: Final = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
-def series_findings(row: SessionFeatures, series: SeriesFeatures) -> tuple[Finding, ...]:
+def series_findings(
+    row: SessionFeatures, series: SeriesFeatures, norms: SeriesNorms | None = None
+) -> tuple[Finding, ...]:
     """One finding for each cause that the meter values prove, the most severe first, with a reason a broken rule.
 
     A stream calls it once the session has ended and its values have been folded
@@ -28,9 +31,12 @@ def series_findings(row: SessionFeatures, series: SeriesFeatures) -> tuple[Findi
     Args:
         row: The session's own features.
         series: Of its meter values.
+        norms: The station's past, which this session then belongs to; call it once a session, in the order of the
+            station's records.
     """
+    told = check_series(series, row) + (() if norms is None else norms.judge(series, row))
     causes: dict[Cause, list[SeriesBroken]] = {}
-    for broken in sorted(check_series(series, row), key=lambda rule: RANK[rule.severity]):
+    for broken in sorted(told, key=lambda rule: RANK[rule.severity]):
         causes.setdefault(broken.cause, []).append(broken)
     return tuple(_finding(row, rules) for rules in causes.values())
 

@@ -38,7 +38,7 @@ WHOLE_H: Final = 0.2
 """Meter values cover the stay if no more of it is missing than this."""
 PHASE_S: Final = 300.0
 CHATTER_AN_HOUR: Final = 6
-SWINGS_AN_HOUR: Final = 12
+SWINGS_AN_HOUR: Final = 6
 DERATED_S: Final = 1_800.0
 FROZEN_S: Final = 1_800.0
 FROZEN_SAMPLES: Final = 30
@@ -71,7 +71,7 @@ def never_drew(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | N
     if waited is None or waited.seconds < NEVER_DREW_S or series.flow_h > 0:
         return None
     text = f"was offered {waited.value:.0f} A for {lasted(waited.seconds)} and drew nothing: charging never started"
-    return _broken("never_drew", Cause.FAILED_START, Severity.WARNING, text, waited, value=0.0, norm=waited.value)
+    return broken_series("never_drew", Cause.FAILED_START, Severity.WARNING, text, waited, value=0.0, norm=waited.value)
 
 
 def current_unoffered(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None:
@@ -84,7 +84,7 @@ def current_unoffered(series: SeriesFeatures, row: SessionFeatures) -> SeriesBro
         f"{_amps(flowed.value)} flowed for {lasted(flowed.seconds)} while the pilot offered "
         f"{flowed.beside:.0f} A: the contactor did not open"
     )
-    return _broken("current_unoffered", Cause.STUCK_ON, Severity.CRITICAL, text, flowed, norm=flowed.beside)
+    return broken_series("current_unoffered", Cause.STUCK_ON, Severity.CRITICAL, text, flowed, norm=flowed.beside)
 
 
 def flow_after_unplug(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None:
@@ -95,7 +95,7 @@ def flow_after_unplug(series: SeriesFeatures, row: SessionFeatures) -> SeriesBro
         return None
     counted = f", {series.register_after_kwh:.2f} kWh" if series.register_after_kwh > 0 else ""
     text = f"{_amps(after.value)} flowed for {lasted(after.seconds)} after the plug-out{counted}"
-    return _broken("flow_after_unplug", Cause.STUCK_ON, Severity.CRITICAL, text, after, norm=0.0)
+    return broken_series("flow_after_unplug", Cause.STUCK_ON, Severity.CRITICAL, text, after, norm=0.0)
 
 
 def current_over_pilot(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None:
@@ -107,7 +107,7 @@ def current_over_pilot(series: SeriesFeatures, row: SessionFeatures) -> SeriesBr
     much = over.value > MUCH_OVER * over.beside
     text = f"drew {over.value:.1f} A where the pilot allowed {over.beside:.1f} A, for {lasted(over.seconds)}"
     severity = Severity.CRITICAL if much else Severity.WARNING
-    return _broken("current_over_pilot", Cause.OVER_RATING, severity, text, over, norm=over.beside)
+    return broken_series("current_over_pilot", Cause.OVER_RATING, severity, text, over, norm=over.beside)
 
 
 def register_backwards(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None:
@@ -118,7 +118,7 @@ def register_backwards(series: SeriesFeatures, row: SessionFeatures) -> SeriesBr
         return None
     more = f", the largest of {series.falls} falls" if series.falls > 1 else ""
     text = f"the meter's register fell from {fall.value:.3f} to {fall.beside:.3f} kWh{more}"
-    return _broken("register_backwards", Cause.METER_FAULT, Severity.CRITICAL, text, fall, value=fall.beside)
+    return broken_series("register_backwards", Cause.METER_FAULT, Severity.CRITICAL, text, fall, value=fall.beside)
 
 
 def register_jumps(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None:
@@ -131,7 +131,7 @@ def register_jumps(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken
         f"the meter's register rose by {jump.value:.2f} kWh within {lasted(jump.seconds)}; "
         f"the power then could have delivered {jump.beside:.2f} kWh at most"
     )
-    return _broken("register_jumps", Cause.METER_FAULT, Severity.CRITICAL, text, jump, norm=jump.beside)
+    return broken_series("register_jumps", Cause.METER_FAULT, Severity.CRITICAL, text, jump, norm=jump.beside)
 
 
 def register_stands(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None:
@@ -145,7 +145,9 @@ def register_stands(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroke
         f"the meter's register stood at {stuck.beside:.2f} kWh for {lasted(stuck.seconds)} "
         f"while {stuck.value:.1f} kWh flowed"
     )
-    return _broken("register_stands", Cause.METER_FAULT, Severity.WARNING, text, stuck, value=0.0, norm=stuck.value)
+    return broken_series(
+        "register_stands", Cause.METER_FAULT, Severity.WARNING, text, stuck, value=0.0, norm=stuck.value
+    )
 
 
 def meter_off(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None:
@@ -160,7 +162,7 @@ def meter_off(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | No
         f"the meter's register counted {counted:.2f} kWh where its power adds up to {integral:.2f} kWh, "
         f"{counted / integral:.0%} of it"
     )
-    return _broken("meter_off", Cause.METER_FAULT, Severity.WARNING, text, None, value=counted, norm=integral)
+    return broken_series("meter_off", Cause.METER_FAULT, Severity.WARNING, text, None, value=counted, norm=integral)
 
 
 def record_off(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None:
@@ -174,7 +176,7 @@ def record_off(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | N
         return None
     what = "the meter's register counted" if knows_register else "the measured power adds up to"
     text = f"the record says {told:.2f} kWh; {what} {counted:.2f} kWh over the stay"
-    return _broken("record_off", Cause.METER_FAULT, Severity.WARNING, text, None, value=told, norm=counted)
+    return broken_series("record_off", Cause.METER_FAULT, Severity.WARNING, text, None, value=told, norm=counted)
 
 
 def phase_lost(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None:
@@ -185,7 +187,9 @@ def phase_lost(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | N
         return None
     fell = f"from {lost.value:.0f} phases to {lost.beside:.0f}"
     text = f"power fell {fell} at an unchanged offer, for {lasted(lost.seconds)}"
-    return _broken("phase_lost", Cause.PHASE_LOSS, Severity.WARNING, text, lost, value=lost.beside, norm=lost.value)
+    return broken_series(
+        "phase_lost", Cause.PHASE_LOSS, Severity.WARNING, text, lost, value=lost.beside, norm=lost.value
+    )
 
 
 def chatters(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None:
@@ -194,10 +198,10 @@ def chatters(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | Non
     pauses, swings = series.busiest_pauses, series.busiest_swings
     if pauses is not None and pauses.value >= CHATTER_AN_HOUR:
         text = f"stopped and went on {pauses.value:.0f} times within {lasted(pauses.seconds)} while the offer stood"
-        return _broken("chatters", Cause.CHATTER, Severity.WARNING, text, pauses, norm=0.0)
+        return broken_series("chatters", Cause.CHATTER, Severity.WARNING, text, pauses, norm=0.0)
     if swings is not None and swings.value >= SWINGS_AN_HOUR:
         text = f"the current swung {swings.value:.0f} times within {lasted(swings.seconds)} while the offer stood"
-        return _broken("chatters", Cause.CHATTER, Severity.WARNING, text, swings, norm=0.0)
+        return broken_series("chatters", Cause.CHATTER, Severity.WARNING, text, swings, norm=0.0)
     return None
 
 
@@ -211,7 +215,7 @@ def derated(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None
         f"fell to a steady {low.beside:.1f} A for {lasted(low.seconds)}, {low.beside / low.value:.0%} of the "
         f"{low.value:.1f} A that it was offered and had taken before"
     )
-    return _broken("derated", Cause.DERATING, Severity.WARNING, text, low, value=low.beside, norm=low.value)
+    return broken_series("derated", Cause.DERATING, Severity.WARNING, text, low, value=low.beside, norm=low.value)
 
 
 def readings_frozen(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None:
@@ -224,7 +228,7 @@ def readings_frozen(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroke
         f"every reading stayed the same to the last digit ({frozen.value:.2f} A, {frozen.beside:.1f} V) "
         f"for {lasted(frozen.seconds)}: they are not measured"
     )
-    return _broken("readings_frozen", Cause.METER_FAULT, Severity.WARNING, text, frozen)
+    return broken_series("readings_frozen", Cause.METER_FAULT, Severity.WARNING, text, frozen)
 
 
 def tripped(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None:
@@ -238,7 +242,7 @@ def tripped(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None
         f"fell from {ended.beside:.1f} A to nothing at once, and stayed off for {lasted(ended.seconds)} "
         f"while the offer stood: {row.energy_kwh:.1f} kWh; this driver's median is {row.user_energy_kwh_median:.1f} kWh"
     )
-    return _broken("tripped", Cause.EARLY_STOP, severity, text, ended, norm=row.user_energy_kwh_median)
+    return broken_series("tripped", Cause.EARLY_STOP, severity, text, ended, norm=row.user_energy_kwh_median)
 
 
 def out_of_order(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken | None:
@@ -248,7 +252,7 @@ def out_of_order(series: SeriesFeatures, row: SessionFeatures) -> SeriesBroken |
     if count < DISORDER:
         return None
     text = f"{count} of {series.samples} samples were dated before others already sent: the station's clock went back"
-    return _broken("out_of_order", Cause.CLOCK_FAULT, Severity.WARNING, text, None, value=float(count), norm=0.0)
+    return broken_series("out_of_order", Cause.CLOCK_FAULT, Severity.WARNING, text, None, value=float(count), norm=0.0)
 
 
 SERIES_RULES: Final[tuple[Callable[[SeriesFeatures, SessionFeatures], SeriesBroken | None], ...]] = (
@@ -286,7 +290,7 @@ def _amps(value: float) -> str:
     return f"{value:.1f} A" if value > 0 else "current"
 
 
-def _broken(
+def broken_series(
     rule: str,
     cause: Cause,
     severity: Severity,
@@ -296,6 +300,7 @@ def _broken(
     value: float | None = None,
     norm: float | None = None,
 ) -> SeriesBroken:
+    """A broken rule on meter values; without ``value`` it is the stretch's."""
     seen = value if value is not None else (stretch.value if stretch is not None else 0.0)
     return SeriesBroken(
         rule=rule,

@@ -55,6 +55,9 @@ def acn(
         Path | None, typer.Option(help="Directory for finished pages; by default the file's name + .state.")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the pages of an interrupted download.")] = False,
+    series: Annotated[
+        bool, typer.Option("--series", help="With each session's current and pilot, for detect --meter.")
+    ] = False,
     base_url: Annotated[str, typer.Option(help="The API's root.")] = "https://ev.caltech.edu/api/v1/",
     attempts: Annotated[int, typer.Option(min=1, max=20, help="Attempts for each page.")] = 6,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -85,6 +88,7 @@ def acn(
             until=_instant(until, "--until"),
             base_url=base_url,
             settings=ClientSettings(attempts=attempts),
+            series=series,
             state_path=state_path,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

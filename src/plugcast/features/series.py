@@ -143,7 +143,7 @@ class SeriesFold:
             state.flow_s += seconds
             state.peak_a = max(state.peak_a, _least(one.current_a, two.current_a))
             state.peak_kw = max(state.peak_kw, _least(one.power_kw, two.power_kw))
-        if isfinite(one.current_a) and isfinite(two.current_a):
+        if (one.flows or two.flows) and isfinite(one.current_a) and isfinite(two.current_a):
             state.charge_as += (one.current_a + two.current_a) / 2 * seconds
         if two.flows:
             state.flow_end_us = two.at_us

@@ -26,7 +26,7 @@ class SeriesFeatures(msgspec.Struct, frozen=True, kw_only=True):
     flow_h: float
     offered_h: float
     charge_ah: float
-    """Integral of the current."""
+    """Integral of the current while it flows; a sensor's offset over an idle night is no charge."""
     mean_a: float
     peak_a: float
     """The most that was held between two samples."""

@@ -65,7 +65,7 @@ def png(report: DetectReport) -> bytes:
 def drawer(report: DetectReport, session_id: str, time_zone: str) -> Callable[[Axes], None] | None:
     """Draws one session's meter values; None where it has none."""
     metered = report.metered
-    if metered is None or session_id not in metered.values:
+    if metered is None or session_id not in metered.places:
         return None
     (row,) = rows_of(report.features.filter(pl.col("session_id") == session_id))
     return lambda axes: draw_series(axes, metered, row, ZoneInfo(time_zone))

@@ -307,7 +307,7 @@ def _metered(
     read = read_meter(path, now=now, time_zone=settings.site.time_zone)
     joined = join_meter(sessions, read.values, rejected=len(read.rejected))
     say(
-        f"{path}: {read.counts.accepted:,} meter values of {len(joined.values):,} sessions; {joined.unmatched:,} "
+        f"{path}: {read.counts.accepted:,} meter values of {len(joined.places):,} sessions; {joined.unmatched:,} "
         f"belong to no session of the file, {joined.rejected:,} were rejected."
     )
     if read.rejected:

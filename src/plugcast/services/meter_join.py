@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from plugcast.anomaly.series_findings import series_findings
+from plugcast.anomaly.series_norms import SeriesNorms
 from plugcast.domain.messages import MeterValues
 from plugcast.features.series import series_features
 from plugcast.schemas import METER_VALUES
@@ -29,13 +30,16 @@ AFTER: Final = timedelta(hours=1)
 _NOT_WORD: Final = re.compile(r"[^0-9A-Za-z]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Metered:
-    """Meter values by session."""
+    """Meter values by session; they stay in their frame until they are asked for."""
 
-    values: Mapping[str, Sequence[MeterValues]]
-    """In the order in which they came."""
-    departure_at: Mapping[str, datetime | None]
+    frame: pl.DataFrame
+    """``schemas.METER_VALUES``."""
+    places: Mapping[str, Sequence[int]]
+    """Each session's rows there, in the order in which they came."""
+    stays: Mapping[str, tuple[datetime | None, str]]
+    """Plug-out and station by session."""
     unmatched: int
     """Values that belong to no session of the file."""
     rejected: int = 0
@@ -44,31 +48,49 @@ class Metered:
 
     def series(self, session_id: str) -> SeriesFeatures | None:
         """What a session's meter values say; None where it has none."""
-        if session_id not in self.values:
+        if session_id not in self.places:
             return None
         if session_id not in self.features:
             self.features[session_id] = series_features(
-                session_id, self.values[session_id], departure_at=self.departure_at[session_id]
+                session_id, self.values(session_id), departure_at=self.stays[session_id][0]
             )
         return self.features[session_id]
+
+    def values(self, session_id: str) -> list[MeterValues]:
+        """A session's meter values."""
+        station = self.stays[session_id][1]
+        return [
+            MeterValues(
+                v=1,
+                **{
+                    **row,
+                    "session_id": session_id,
+                    "station_id": row["station_id"] or station,
+                    "site_id": row["site_id"] or "site",
+                },
+            )
+            for row in self.frame[list(self.places[session_id])].iter_rows(named=True)
+        ]
 
     @property
     def counts(self) -> dict[str, int]:
         """For a report."""
         return {
-            "values": sum(map(len, self.values.values())),
-            "sessions": len(self.values),
+            "values": sum(map(len, self.places.values())),
+            "sessions": len(self.places),
             "unmatched": self.unmatched,
             "rejected": self.rejected,
         }
 
     def findings(self, rows: Iterable[SessionFeatures]) -> tuple[Finding, ...]:
-        """Of those sessions that have meter values."""
+        """Of those sessions that have meter values, each station's in the order of its records."""
+        norms = SeriesNorms()
+        ordered = sorted(rows, key=lambda row: (row.observed_at, row.site_id, row.session_id))
         return tuple(
             found
-            for row in rows
+            for row in ordered
             if (series := self.series(row.session_id)) is not None
-            for found in series_findings(row, series)
+            for found in series_findings(row, series, norms)
         )
 
 
@@ -83,24 +105,20 @@ def join_meter(sessions: pl.DataFrame, values: pl.DataFrame, *, rejected: int = 
         values: ``schemas.METER_VALUES``, in the order in which they came.
         rejected: Values that were refused when reading.
     """
-    names, stays, departure = _lookup(sessions)
-    found: defaultdict[str, list[MeterValues]] = defaultdict(list)
+    names, stays, known = _lookup(sessions)
+    found: defaultdict[str, list[int]] = defaultdict(list)
     unmatched = 0
-    for row in values.select(list(METER_VALUES)).iter_rows(named=True):
-        named = row["session_id"]
-        if named is not None:
-            session_id = names.get(named) or names.get(_bare(named))
-        else:
-            session_id = _at(stays.get(row["station_id"] or "", []), row["measured_at"])
+    wanted = ("session_id", "station_id", "measured_at")
+    for place, (named, station, at) in enumerate(values.select(wanted).iter_rows()):
+        session_id = _at(stays.get(station or "", []), at) if named is None else _key(names, named)
         if session_id is None:
             unmatched += 1
-            continue
-        station_id = row["station_id"] or departure[session_id][1]
-        told = {**row, "session_id": session_id, "station_id": station_id, "site_id": row["site_id"] or "site"}
-        found[session_id].append(MeterValues(v=1, **told))
+        else:
+            found[session_id].append(place)
     return Metered(
-        values=dict(found),
-        departure_at={name: left for name, (left, _) in departure.items()},
+        frame=values.select(list(METER_VALUES)),
+        places=dict(found),
+        stays=known,
         unmatched=unmatched,
         rejected=rejected,
     )
@@ -122,6 +140,13 @@ def _lookup(
         departure[key] = left, station
         stays[station].append((arrival, left or arrival + timedelta(days=366), key))
     return names, {station: sorted(own) for station, own in stays.items()}, departure
+
+
+def _key(names: dict[str, str], named: str) -> str | None:
+    """The key of a name; what was looked up once is looked up no more."""
+    if named not in names and (key := names.get(_bare(named))) is not None:
+        names[named] = key
+    return names.get(named)
 
 
 def _at(stays: Sequence[tuple[Any, Any, str]], at: datetime) -> str | None:

@@ -43,7 +43,7 @@ def draw_series(axes: Axes, metered: Metered, row: SessionFeatures, zone: ZoneIn
     """Pilot as steps, current as a line, the register's count beside; broken rules as bands with their names."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415 - heavy, needed to draw only
 
-    values = sorted(metered.values[row.session_id], key=lambda sample: sample.measured_at)
+    values = sorted(metered.values(row.session_id), key=lambda sample: sample.measured_at)
     series = metered.series(row.session_id)
     broken = () if series is None else check_series(series, row)
     shown = values[:: max(1, len(values) // MOST_POINTS)]
@@ -54,7 +54,7 @@ def draw_series(axes: Axes, metered: Metered, row: SessionFeatures, zone: ZoneIn
     current = any(sample.measured_current_a is not None for sample in shown)
     drawn = [_or_nan(sample.measured_current_a if current else sample.power_kw) for sample in shown]
     axes.plot(at, drawn, color=DRAWN, linewidth=1.2, label="drawn")  # type: ignore[arg-type]
-    left = metered.departure_at[row.session_id]
+    left, _ = metered.stays[row.session_id]
     if left is not None and left < values[-1].measured_at:
         axes.axvline(_local(left, zone), color="#1b1f24", linewidth=1, linestyle=":", label="plug-out")  # type: ignore[arg-type]
     _mark(axes, broken, zone)

@@ -18,7 +18,18 @@ import polars as pl
 from plugcast.features.online import instant, micros
 from plugcast.simulate.faults import FAULTS, FaultType
 from plugcast.simulate.meter_series import US, MeterSeries
-from plugcast.simulate.series_breaks import BREAK, FLOWS_A, LEAST_SAMPLES, SeriesFault, given_up, integral, sound
+from plugcast.simulate.series_breaks import (
+    BREAK,
+    FLOWS_A,
+    HIGH,
+    LEAST_SAMPLES,
+    LOW,
+    SeriesFault,
+    charge,
+    given_up,
+    integral,
+    sound,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +46,10 @@ LEAST_KWH: Final = 1.0
 IDLE_US: Final = 300 * US
 
 
+SCALED: Final[Mapping[SeriesFault, tuple[float, float]]] = {
+    SeriesFault.REGISTER_HIGH: HIGH,
+    SeriesFault.REGISTER_LOW: LOW,
+}
 KIND: Final[Mapping[SeriesFault, FaultType]] = {
     SeriesFault.NEVER_DREW: FaultType.FAILED_START,
     SeriesFault.DERATED: FaultType.DERATING,
@@ -91,6 +106,8 @@ def break_series(
         return None
     if fault is SeriesFault.REPLAYED:
         return _replayed(session, earlier)
+    if fault in SCALED and not np.isfinite(series.register_kwh).any():
+        return _record_scaled(fault, session, series, rng)
     made = BREAK[fault](clean, rng)
     if made is None:
         return None
@@ -98,14 +115,26 @@ def break_series(
         made = given_up(made, rng)
     if fault is SeriesFault.FLOW_AFTER_UNPLUG:
         return Faulty(session=session, series=made, fault=fault)
-    return Faulty(session=recorded(session, made), series=made, fault=fault)
+    return Faulty(session=recorded(session, made, sound_one=clean), series=made, fault=fault)
 
 
-def recorded(session: Session, series: MeterSeries) -> Session:
-    """The session's record as a station would write it from these meter values."""
+def recorded(session: Session, series: MeterSeries, *, sound_one: MeterSeries | None = None) -> Session:
+    """The session's record as a station would write it from these meter values.
+
+    Args:
+        session: Its record so far.
+        series: Faulty.
+        sound_one: Before the fault; where nothing but current is told, energy changes as the charge did.
+    """
     at, flows = series.at_us, series.current_a > FLOWS_A
-    counted = np.diff(series.register_kwh)
-    energy = float(counted[counted > 0].sum()) if np.isfinite(series.register_kwh).any() else integral(series)
+    energy = session.energy_delivered_kwh or 0.0
+    if np.isfinite(series.register_kwh).any():
+        counted = np.diff(series.register_kwh)
+        energy = float(counted[counted > 0].sum())
+    elif np.isfinite(series.power_kw).any():
+        energy = integral(series)
+    elif sound_one is not None:
+        energy *= charge(series) / max(charge(sound_one), 1e-9)
     last = int(np.max(at[flows])) if flows.any() else None
     left = int(np.max(at))
     done = None if last is None or left - last < IDLE_US else instant(last)
@@ -141,3 +170,10 @@ def _replayed(session: Session, earlier: MeterSeries | None) -> Faulty | None:
     at = earlier.at_us - earlier.at_us[0] + micros(session.arrival_at)
     made = replace(earlier, at_us=at)
     return Faulty(session=recorded(session, made), series=made, fault=SeriesFault.REPLAYED)
+
+
+def _record_scaled(fault: SeriesFault, session: Session, series: MeterSeries, rng: Rng) -> Faulty:
+    """Where the series tells no register, the one behind the record is off all the same."""
+    factor = rng.uniform(*SCALED[fault])
+    energy = round((session.energy_delivered_kwh or 0.0) * factor, 3)
+    return Faulty(session=msgspec.structs.replace(session, energy_delivered_kwh=energy), series=series, fault=fault)

@@ -25,6 +25,8 @@ FLOWS_A: Final = 1.0
 LEAST_SAMPLES: Final = 10
 HALF: Final = 0.5
 THREE: Final = 2.5
+HIGH, LOW = (1.12, 1.45), (0.55, 0.9)
+"""Factors of a register that is off."""
 
 
 class SeriesFault(StrEnum):
@@ -73,6 +75,12 @@ def integral(series: MeterSeries) -> float:
     """Energy of its power, kWh."""
     hours = np.diff(series.at_us) / US / 3600
     return float(((series.power_kw[1:] + series.power_kw[:-1]) / 2 * hours).sum())
+
+
+def charge(series: MeterSeries) -> float:
+    """Charge of its current, Ah."""
+    hours = np.diff(series.at_us) / US / 3600
+    return float(((series.current_a[1:] + series.current_a[:-1]) / 2 * hours).sum())
 
 
 def _with_current(series: MeterSeries, current: Floats, offered: Floats | None = None) -> MeterSeries:
@@ -319,8 +327,8 @@ BREAK: Final[Mapping[SeriesFault, Callable[[MeterSeries, Rng], MeterSeries | Non
     SeriesFault.TRIPPED: _tripped,
     SeriesFault.CURRENT_UNOFFERED: _unoffered,
     SeriesFault.FLOW_AFTER_UNPLUG: _after_unplug,
-    SeriesFault.REGISTER_HIGH: lambda series, rng: _scaled_register(series, rng.uniform(1.12, 1.45)),
-    SeriesFault.REGISTER_LOW: lambda series, rng: _scaled_register(series, rng.uniform(0.55, 0.9)),
+    SeriesFault.REGISTER_HIGH: lambda series, rng: _scaled_register(series, rng.uniform(*HIGH)),
+    SeriesFault.REGISTER_LOW: lambda series, rng: _scaled_register(series, rng.uniform(*LOW)),
     SeriesFault.SENSOR_HIGH: lambda series, rng: _scaled_sensor(series, rng.uniform(1.15, 1.5)),
     SeriesFault.SENSOR_LOW: lambda series, rng: _scaled_sensor(series, rng.uniform(0.5, 0.85)),
     SeriesFault.REGISTER_STUCK: _stuck,

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 TOKEN = "dyqqDFzf-test-token"  # noqa: S105 - this server's only token
+SERIES = {
+    "chargingCurrent": {"current": [15.5, 15.6], "timestamps": ["Fri, 01 Mar 2019 08:01:00 GMT"] * 2},
+    "pilotSignal": {"pilot": [16], "timestamps": ["Fri, 01 Mar 2019 08:00:00 GMT"]},
+}
+"""What each record has in addition where the series are asked for."""
 SITES = ("caltech", "jpl", "office001")
 _OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
 _CONDITION = re.compile(r'connectionTime\s*(>=|<=|==|>|<)\s*"([^"]+)"')
@@ -71,8 +76,9 @@ class Service:
             args = {"where": where, "sort": "connectionTime", "max_results": size, "page": number + 1}
             href = self.foreign_next or f"sessions/{site}?{urlencode(args)}"
             links["next"] = {"title": "next page", "href": href}
+        shown = chosen[(number - 1) * size : number * size]
         return {
-            "_items": chosen[(number - 1) * size : number * size],
+            "_items": [dict(record, **SERIES) if site.endswith("/ts") else record for record in shown],
             "_links": links,
             "_meta": {"page": number, "max_results": size, "total": len(chosen) + self.lie_about_total},
         }
@@ -89,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         split = urlsplit(self.path)
         site = split.path.removeprefix("/api/v1/sessions/").strip("/")
-        if site not in SITES:
+        if site.removesuffix("/ts") not in SITES:
             self._answer(404, b"{}")
             return
         query = parse_qs(split.query)

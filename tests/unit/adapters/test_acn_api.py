@@ -10,6 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from plugcast.adapters.acn import AcnApi, AcnFile, ClientSettings
+from plugcast.adapters.acn.series import AcnSeriesFile
 from plugcast.errors import (
     ConfigError,
     IncompleteDownloadError,
@@ -81,6 +82,21 @@ def test_windows_are_half_open(first: int, last: int, play: Play) -> None:
     result = play.api(since=SINCE + first * STEP, until=SINCE + last * STEP).read()
     starts = result.sessions["arrival_at"].to_list()
     assert starts == [SINCE + number * STEP for number in range(first, last)]
+
+
+def test_series_come_from_their_own_place_in_smaller_pages(play: Play, tmp_path: Path) -> None:
+    window: dict[str, Any] = {"since": SINCE, "until": SINCE + timedelta(hours=8)}
+    api = play.api(series=True, **window, state_path=tmp_path / "state")
+    download = api.download()
+    assert {site for site, _ in play.service.asked} == {"caltech/ts"}
+    assert len(play.service.asked) == -(-download.total // 5) > 1
+    path = tmp_path / "ts.jsonl"
+    path.write_bytes(b"\n".join(download.records))
+    values = AcnSeriesFile(path, now=NOW).read().values
+    assert values.height == 2 * download.total
+    assert set(values["offered_current_a"]) == {16.0}
+    assert_frame_equal(api.booked(download).sessions, play.api(**window).read().sessions)
+    assert_frame_equal(AcnFile(path, now=NOW).read().sessions, play.api(**window).read().sessions)
 
 
 def test_adjacent_windows_share_nothing_and_lose_nothing(play: Play) -> None:

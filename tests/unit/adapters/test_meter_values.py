@@ -116,7 +116,7 @@ def test_a_folder_of_one_file_a_session_named_after_it(tmp_path: Path) -> None:
     assert (row["session_id"], row["measured_current_a"], row["offered_current_a"]) == (name, 8.2, 8.0)
     native = "2_39_79_378_2019-01-01 21:05:56.972890"
     joined = join_meter(sessions([("key", native, "CA-1", 0, 60)]), read.values)
-    assert list(joined.values) == ["key"]
+    assert list(joined.places) == ["key"]
 
 
 def test_acn_series_take_the_pilot_that_held(tmp_path: Path) -> None:
@@ -219,7 +219,11 @@ def test_values_without_a_session_belong_to_who_stood_there_or_left_last() -> No
     minutes = (-1, 0, 30, 40, 99, 100, 5_000)
     values = frame([{"station_id": "S", "measured_at": at(m), "measured_current_a": 1.0} for m in minutes])
     joined = join_meter(stays, values)
-    assert {name: len(own) for name, own in joined.values.items()} == {"a": 3, "b": 2}
+    assert {name: len(own) for name, own in joined.places.items()} == {"a": 3, "b": 2}
     assert joined.unmatched == 2  # before anybody came, and 69 minutes after the plug-out
     assert joined.counts == {"values": 5, "sessions": 2, "unmatched": 2, "rejected": 0}
     assert joined.series("c") is None
+    told = joined.series("a")
+    assert told is not None
+    assert told.samples == 3
+    assert {value.station_id for value in joined.values("a")} == {"S"}

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from plugcast.ports import SessionsRead
 
 BASE_URL: Final = "https://ev.caltech.edu/api/v1/"
+SERIES_PAGE: Final = 5
+"""Sessions of a page with series: each takes up to some MB."""
 _SITE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -85,6 +87,8 @@ class AcnApi:
         since: First instant of ``connectionTime``, UTC-aware, whole seconds.
         until: First instant after the window.
         settings: Time-outs, attempts, bounds.
+        series: Whether each record comes with its ``chargingCurrent`` and ``pilotSignal``
+            (``adapters.acn.series`` reads them).
         state_path: A directory for finished pages; an interrupted download goes on from there, for the same window.
         progress: Called with (records so far, records announced) after every page.
         sleep: Waits some seconds between attempts.
@@ -101,6 +105,7 @@ class AcnApi:
         until: datetime,
         base_url: str = BASE_URL,
         settings: ClientSettings | None = None,
+        series: bool = False,
         state_path: Path | None = None,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
         sleep: Callable[[float], None] = time.sleep,
@@ -117,11 +122,16 @@ class AcnApi:
         if self._since >= self._until:
             raise ConfigError(f"until: wanted an instant after {since.isoformat()}, found {until.isoformat()}.")
         self._site = site
+        self._resource = f"sessions/{site}/ts" if series else f"sessions/{site}"
         self._settings = settings or ClientSettings()
+        self._page_size = min(self._settings.page_size, SERIES_PAGE) if series else self._settings.page_size
         self._base_url, self._token = base_url, token
         self._sleep, self._rng = sleep, rng
         self._window = Window(
-            base_url=base_url, site=site, since=self._since.isoformat(), until=self._until.isoformat()
+            base_url=base_url,
+            site=f"{site}/ts" if series else site,
+            since=self._since.isoformat(),
+            until=self._until.isoformat(),
         )
         self._state_path = state_path
         self._progress = progress
@@ -176,9 +186,9 @@ class AcnApi:
 
     def _first(self) -> str:
         where = f'connectionTime>="{http_date(self._since)}" and connectionTime<"{http_date(self._until)}"'
-        size = self._settings.page_size
+        size = self._page_size
         query = urlencode({"where": where, "sort": "connectionTime", "max_results": size, "page": 1})
-        return f"sessions/{self._site}?{query}"
+        return f"{self._resource}?{query}"
 
     def _keep(self, store: PageStore, seen: _Seen, page: Page, following: str | None) -> None:
         """Keep one page; after the last, check that as many records came as were announced."""

@@ -16,7 +16,7 @@ import msgspec
 import polars as pl
 
 from plugcast.adapters.acn.fields import FieldReader, Problem, Scalar, parse_instant
-from plugcast.adapters.acn.files import head_of, is_keyed
+from plugcast.adapters.acn.files import MAX_RECORD_BYTES, head_of, is_keyed
 from plugcast.adapters.acn.records import CODE_DIGITS
 from plugcast.adapters.acn.scan import ArrayScanner, lines, open_chunks
 from plugcast.domain.messages import MAX_CURRENT_A
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from plugcast.adapters.acn.scan import Piece
 
-MAX_RECORD_BYTES: Final = 16_000_000
-"""A day at a sample a second takes 7 MB."""
 _AHEAD: Final = timedelta(days=1)
 
 Column = dict[str, list[Scalar]]
