@@ -10,11 +10,13 @@ import polars as pl
 from plugcast.domain.messages import Heartbeat, Message, SessionEnded, SessionStarted, SessionUpdated, Telemetry
 from plugcast.domain.session import Session
 from plugcast.domain.topics import station_key
+from plugcast.domain.wire import encode
 from plugcast.features.sessions import declarations_by_session
+from plugcast.ports import Entry
 from plugcast.schemas import SESSIONS, TELEMETRY, conform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 HEARTBEAT_EVERY: Final = timedelta(hours=1)
 REPLAY_STATION: Final = "replay"
@@ -62,6 +64,17 @@ def telemetry_messages(samples: pl.DataFrame) -> Iterator[Timed]:
     ordered = samples.select(list(TELEMETRY)).sort("available_at", "timestamp", maintain_order=True)
     for row in ordered.with_columns(pl.col(pl.Float64).fill_nan(None)).iter_rows(named=True):
         yield Timed(row.pop("available_at"), row["asset_id"].encode(), Telemetry(v=1, **row))
+
+
+def entries_of(messages: Iterable[Timed], partitions: int) -> Iterator[Entry]:
+    """What is appended to the topic: each message by its key, a heartbeat once in every partition."""
+    for timed in messages:
+        content = encode(timed.message)
+        if timed.key is not None:
+            yield Entry(timed.key, content)
+        else:
+            for part in range(partitions):
+                yield Entry(b"heartbeat", content, part)
 
 
 def _told(sessions: pl.DataFrame, user_inputs: pl.DataFrame) -> Iterator[Timed]:

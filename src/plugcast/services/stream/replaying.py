@@ -13,15 +13,14 @@ import polars as pl
 from plugcast.domain import topics
 from plugcast.domain.finding import Cause, Severity
 from plugcast.domain.outgoing import FaultInjected, encode_outgoing
-from plugcast.domain.wire import encode
 from plugcast.errors import LogFencedError, LogUnavailableError
 from plugcast.ports import Entry, TopicSpec
-from plugcast.services.stream.messages_of import Timed, messages_of, telemetry_messages
+from plugcast.services.stream.messages_of import Timed, entries_of, messages_of, telemetry_messages
 from plugcast.services.stream.topics import specs
 from plugcast.simulate.inject import inject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from threading import Event
 
@@ -144,7 +143,7 @@ class Replay:
                 raise LogFencedError("Another process is sending this replay. Stop it, or wait until it has finished.")
 
     def _send(self, worker: LogWorker, messages: Sequence[Timed]) -> None:
-        outputs = {self._playing.topic: list(self._entries(messages))}
+        outputs = {self._playing.topic: list(entries_of(messages, self._partitions))}
         if self.sent == 0 and self._playing.truth:
             outputs[topics.TRUTH] = [
                 Entry(topics.session_key(told.site_id, told.session_id), encode_outgoing(told))
@@ -153,15 +152,6 @@ class Replay:
         position = _Position(sent=self.sent + len(messages))
         outputs[REPLAYS.name] = [Entry(self._playing.name.encode(), msgspec.json.encode(position))]
         worker.commit(outputs, {})
-
-    def _entries(self, messages: Sequence[Timed]) -> Iterator[Entry]:
-        for timed in messages:
-            content = encode(timed.message)
-            if timed.key is not None:
-                yield Entry(timed.key, content)
-            else:
-                for part in range(self._partitions):
-                    yield Entry(b"heartbeat", content, part)
 
     def _position(self) -> int:
         reader, sent = self._log.reader(REPLAYS.name), 0
