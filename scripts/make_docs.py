@@ -10,7 +10,7 @@ import ast
 import inspect
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
@@ -131,6 +131,8 @@ def _allowed(field: FieldInfo) -> str:
     ]
     kinds: dict[object, str] = {bool: "true or false", float: "number", int: "whole number", str: "text"}
     kind = kinds.get(field.annotation, "")
+    if get_origin(field.annotation) is Literal:
+        kind = ", ".join(f"`{value}`" for value in get_args(field.annotation))
     return ", ".join(filter(None, [kind, *bounds]))
 
 

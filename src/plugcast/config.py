@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -96,6 +96,37 @@ class StreamSettings(_Section):
     """A partition that is silent for so long does not keep the others waiting for their midnight."""
 
 
+class KafkaSettings(_Section):
+    """How a Kafka cluster is reached where ``stream.log`` names one."""
+
+    prefix: str = Field(default="", max_length=100)
+    """Before the name of every topic and group, where a cluster serves several purposes: ``depot-north.``"""
+    protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    """With TLS (``ssl``) or without it, with a user name and password (``sasl``) or without."""
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How the password is proved."""
+    username: str = ""
+    """For the two ``sasl`` protocols."""
+    password: SecretStr = SecretStr("")
+    """Best set through the environment, ``PLUGCAST__KAFKA__PASSWORD``."""
+    ca_file: str = ""
+    """Certificates to believe; the system's where empty."""
+    certificate_file: str = ""
+    """Our own certificate, for brokers that ask for one."""
+    key_file: str = ""
+    """Its key."""
+    key_password: SecretStr = SecretStr("")
+    """Of the key; best set through the environment, ``PLUGCAST__KAFKA__KEY_PASSWORD``."""
+    answer_s: float = Field(default=30.0, gt=0, le=600)
+    """After so long without an answer the cluster counts as unreachable."""
+    session_s: float = Field(default=6.0, ge=1, le=300)
+    """A member that was not heard of for so long is given up, and its partitions to others."""
+    processing_s: float = Field(default=120.0, ge=1, le=3_600)
+    """A member that takes so long between two polls is given up, too."""
+    transaction_s: float = Field(default=10.0, ge=1, le=600)
+    """A transaction whose member has died is aborted after so long; until then its readers wait."""
+
+
 class ServerSettings(_Section):
     """Where the page and the API listen."""
 
@@ -113,6 +144,7 @@ class Settings(_Section):
     forecast: ForecastSettings = ForecastSettings()
     detect: DetectSettings = DetectSettings()
     stream: StreamSettings = StreamSettings()
+    kafka: KafkaSettings = KafkaSettings()
     server: ServerSettings = ServerSettings()
     threads: int = Field(default=0, ge=0, le=1024)
     """Threads for training; 0 takes what the machine's CPU quota allows."""
@@ -160,4 +192,5 @@ def _explain(issue: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails is a 
     where = ".".join(str(part) for part in issue["loc"])
     if issue["type"] == "extra_forbidden":
         return f"unknown key {where!r}"
-    return f"{where}: {issue['msg']} (found {issue['input']!r})"
+    found = "a secret" if "password" in where or where == "stream.bus" else repr(issue["input"])
+    return f"{where}: {issue['msg']} (found {found})"

@@ -13,6 +13,7 @@ PlugcastError
 ├── LogError
 │   ├── LogUnavailableError
 │   ├── LogFullError
+│   ├── LogRefusedError
 │   └── LogFencedError
 ├── BusError
 │   ├── BusUnavailableError
@@ -101,6 +102,10 @@ class LogUnavailableError(LogError):
 
 class LogFullError(LogError):
     """The log has reached its bound of rows or bytes, or the disk has; nothing of the append was written."""
+
+
+class LogRefusedError(LogError):
+    """An entry is not one that the log takes, such as one that is too large: the same again will not help."""
 
 
 class LogFencedError(LogError):

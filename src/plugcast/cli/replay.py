@@ -58,7 +58,7 @@ def replay(
         read = read_sessions(file, settings, datetime.now(UTC), console.print)
         playing = Playing.of(read, content=content_of(file), faults=faults, seed=seed, round_=again)
     place = log or settings.stream.log
-    running = Replay(open_log(place), playing)
+    running = Replay(open_log(place, kafka=settings.kafka), playing)
     before, stop = running.sent, Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

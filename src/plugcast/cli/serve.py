@@ -103,7 +103,7 @@ def publish(
 
     place = log or settings.stream.log
     bus = open_bus(settings.stream.bus.get_secret_value())
-    opened = open_log(place)
+    opened = open_log(place, kafka=settings.kafka)
     opened.ensure(specs())
     metrics = EngineMetrics("publish")
     publisher = Publisher(lambda: opened.worker("publishers", [topics.FINDINGS]), bus, metrics=metrics)

@@ -26,7 +26,7 @@ def tail(
     settings = inputs.settings_for(config, None)
     from plugcast.services.stream.places import open_log
 
-    reader = open_log(log or settings.stream.log).reader(topic)
+    reader = open_log(log or settings.stream.log, kafka=settings.kafka).reader(topic)
     try:
         while follow or not reader.caught_up():
             for stored in reader.read(1_000, wait_s=0.5 if follow else 0.05):

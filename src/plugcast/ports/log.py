@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -37,9 +39,11 @@ class Entry:
     """A partition chosen by hand, where the key's own will not do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """An entry in its place; offsets of a partition rise, and may leave gaps."""
+class Stored(Struct, frozen=True, gc=False):
+    """An entry in its place; offsets of a partition rise, and may leave gaps.
+
+    A struct, since one is made of every message that is read: a frozen dataclass takes several times as long.
+    """
 
     topic: str
     partition: int
@@ -61,8 +65,8 @@ class LogWriter(Protocol):
     def append(self, topic: str, entries: Sequence[Entry]) -> list[tuple[int, int]]:
         """Store entries in order; returns the partition and offset of each, all durable by then.
 
-        Raises ConfigError (no such topic or partition), LogFullError or LogUnavailableError; after the latter some of
-        the entries may be there.
+        Raises ConfigError (no such topic or partition), LogFullError, LogRefusedError (an entry is too large) or
+        LogUnavailableError; after the latter some of the entries may be there.
         """
         ...
 
@@ -111,7 +115,9 @@ class LogWorker(Protocol):
         """Append outputs by topic and move the group to the next offset to read of each place, in ONE transaction.
 
         Raises LogFencedError (nothing was written: another member has these partitions), LogFullError (nothing was
-        written, the positions stand) or ConfigError.
+        written, the positions stand), LogRefusedError (an entry is too large; the same) or ConfigError. After
+        LogUnavailableError nobody knows whether it was written: as when fenced, close, join again, and read on from
+        where the group stands.
         """
         ...
 

@@ -45,7 +45,7 @@ def detector_engine(folder: Path, place: str, settings: Settings) -> tuple[Engin
             f"There is no detector in {folder}. Train one on past sessions: plugcast detect FILE --model {folder}"
         )
     detector = load(store)
-    log = open_log(place)
+    log = open_log(place, kafka=settings.kafka)
     log.ensure(specs())
     metrics = EngineMetrics("detect")
     engine = Engine(

@@ -1,0 +1,288 @@
+"""A member of a Kafka group: reads its share, and commits outputs and positions in one transaction.
+
+Everything happens in the caller's thread, librdkafka's calls about partitions within ``poll``. Fencing is the group's:
+positions go into the transaction with the member's generation, which Kafka refuses once it has given the partitions to
+others (KIP-447).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from typing import TYPE_CHECKING, Final
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from plugcast.adapters.kafka.failures import KafkaError, KafkaException, is_fenced, kafka_error
+from plugcast.adapters.kafka.feed import Feed
+from plugcast.adapters.kafka.outgoing import PRODUCER, check, put
+from plugcast.errors import ConfigError, LogFencedError, LogRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from plugcast.adapters.kafka.connection import Connection
+    from plugcast.ports import Entry, Place, Stored
+
+POLL_WAIT_MS: Final = 50
+"""How long a broker may sit on a member's request where nothing is new."""
+_AGAIN_S: Final = 0.05
+_SETTLING: Final = frozenset({KafkaError.REBALANCE_IN_PROGRESS, KafkaError.CONCURRENT_TRANSACTIONS})
+
+
+class KafkaWorker:
+    """One member; not to be shared between threads.
+
+    A commit without outputs is a plain commit of positions; one with outputs is a transaction. A commit that failed
+    ends the membership: what it wrote is decided by where the group stands afterwards.
+    """
+
+    def __init__(self, connection: Connection, group: str, topics: tuple[str, ...]) -> None:
+        self._connection = connection
+        self._group = group
+        self._topics = topics
+        self._consumer: Consumer = Consumer(self._settings())
+        self._feed = Feed(connection, self._consumer, topics, patient=False)
+        self._producer: Producer | None = None
+        self._held: set[Place] = set()
+        self._taken: dict[Place, int] = {}
+        """The next offset after what the caller was given, since the place is held."""
+        self._committed: dict[Place, int] = {}
+        self._gone: set[Place] = set()
+        """Taken away during the present poll."""
+        self._joined = self._moved = self._closed = False
+        self._over = ""
+        """Why this member is of no use any more."""
+        real = [connection.prefix + topic for topic in topics]
+        self._consumer.subscribe(real, on_assign=self._given, on_revoke=self._revoked, on_lost=self._lost)
+
+    def _settings(self) -> dict[str, object]:
+        times = self._connection.times
+        return self._connection.settings(
+            group_id=self._connection.prefix + self._group,
+            partition_assignment_strategy="cooperative-sticky",
+            session_timeout_ms=round(times.session_s * 1000),
+            heartbeat_interval_ms=round(times.session_s * 1000 / 4),
+            max_poll_interval_ms=round(max(times.processing_s, times.session_s) * 1000),
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            enable_auto_offset_store=False,
+            enable_partition_eof=True,
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+            fetch_wait_max_ms=POLL_WAIT_MS,
+            queued_max_messages_kbytes=16_384,
+        )
+
+    # --- partitions come and go, within poll
+
+    def _places(self, partitions: list[TopicPartition]) -> list[Place]:
+        cut = len(self._connection.prefix)
+        return [(each.topic[cut:], each.partition) for each in partitions]
+
+    def _given(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._joined = self._moved = True
+        for place in self._places(partitions):
+            if place in self._gone:
+                self._over = "a partition was taken over by another member and came back"
+            self._held.add(place)
+
+    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for place in self._places(partitions):
+            if self._taken.get(place, 0) > self._committed.get(place, 0):
+                self._over = "what was read and not committed has been taken over by another member"
+            self._forget(place)
+
+    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if partitions:
+            self._over = "this member was silent for too long: another has taken over"
+        for place in self._places(partitions):
+            self._forget(place)
+
+    def _forget(self, place: Place) -> None:
+        self._moved = True
+        self._gone.add(place)
+        self._held.discard(place)
+        for known in (self._taken, self._committed, self._feed.reached):
+            known.pop(place, None)
+
+    # --- reading
+
+    def poll(self, limit: int, *, wait_s: float = 0.0) -> list[Stored]:
+        """The next entries of the partitions held; comes back at once when others come or go, so that ``lag`` tells."""
+        self._check()
+        self._gone.clear()
+        self._moved = False
+        rows: list[Stored] = []
+        if not self._joined:
+            rows = self._take(limit, max(wait_s, self._connection.times.join_s))
+            self._moved = not self._joined
+        rows = rows or self._take(limit, wait_s)
+        if self._gone:
+            self._check()
+            rows = [row for row in rows if (row.topic, row.partition) in self._held]
+        for row in rows:
+            self._taken[row.topic, row.partition] = row.offset + 1
+        return rows
+
+    def _take(self, limit: int, wait_s: float) -> list[Stored]:
+        return self._feed.take(limit, wait_s, places=lambda: tuple(self._held), stop=lambda: self._moved)
+
+    def lag(self) -> dict[Place, int]:
+        """What the group has not committed, for each partition held; marks of transactions at an end do not count."""
+        if self._over or not self._held:
+            return {}
+        unknown = [place for place in self._held if place not in self._committed]
+        if unknown:
+            self._committed.update(self._asked_positions(unknown))
+        return {place: max(0, self._end(place) - self._settled(place)) for place in sorted(self._held)}
+
+    def _settled(self, place: Place) -> int:
+        """The committed position, moved over what can hold no entry."""
+        committed = self._committed[place]
+        return max(committed, self._feed.reached.get(place, 0)) if committed >= self._taken.get(place, 0) else committed
+
+    def _end(self, place: Place) -> int:
+        there = TopicPartition(self._connection.prefix + place[0], place[1])
+        known = self._consumer.get_watermark_offsets(there, cached=True)
+        if known[1] < 0:
+            return self._feed.ends([place], committed=True)[place]
+        return int(known[1])
+
+    def _asked_positions(self, places: list[Place]) -> dict[Place, int]:
+        """Where the group stands; at the start of what is there, if it never was anywhere."""
+        wanted = [TopicPartition(self._connection.prefix + topic, part) for topic, part in places]
+        times = self._connection.times
+        try:
+            answers = self._consumer.committed(wanted, timeout=times.answer_s)
+            return {
+                place: answer.offset if answer.offset >= 0 else self._start(answer)
+                for place, answer in zip(places, answers, strict=True)
+            }
+        except KafkaException as error:
+            raise self._connection.failure(error, f"group {self._group}: asking for its positions") from error
+
+    def _start(self, there: TopicPartition) -> int:
+        return int(self._consumer.get_watermark_offsets(there, timeout=self._connection.times.answer_s)[0])
+
+    # --- committing
+
+    def commit(self, outputs: Mapping[str, Sequence[Entry]], positions: Mapping[Place, int]) -> None:
+        """Outputs and positions, all or none."""
+        self._check()
+        if not self._held:
+            raise LogFencedError(f"group {self._group}: this member holds no partitions, so it commits nothing.")
+        check(self._connection, outputs)
+        self._check_positions(positions)
+        try:
+            if any(outputs.values()):
+                self._transact(outputs, positions or self._standing())
+            elif positions:
+                self._consumer.commit(offsets=self._offsets(positions), asynchronous=False)
+        except KafkaException as error:
+            failure = self._connection.failure(error, f"group {self._group}: committing")
+            if not isinstance(failure, LogRefusedError):
+                self._over = self._over or "a commit failed, and another may have taken over"
+            raise failure from error
+        self._committed.update(positions)
+
+    def _standing(self) -> dict[Place, int]:
+        """A position that changes nothing, so that a transaction without positions is fenced like the others."""
+        place = min(self._held)
+        return {place: self._committed[place] if place in self._committed else self._asked_positions([place])[place]}
+
+    def _check_positions(self, positions: Mapping[Place, int]) -> None:
+        for place, offset in positions.items():
+            topic, part = place
+            if topic not in self._topics or not 0 <= part < self._connection.partitions(topic):
+                raise ConfigError(f"group {self._group} does not read partition {part} of {topic!r}.")
+            if place not in self._held:
+                raise LogFencedError(f"group {self._group}: {topic} {part} has been taken over by another member.")
+            if offset > self._end(place) or offset < 0:
+                end = self._feed.ends([place], committed=False)[place]
+                if not 0 <= offset <= end:
+                    raise ConfigError(f"{topic} {part}: wanted a position from 0 to the end {end}, found {offset}.")
+
+    def _offsets(self, positions: Mapping[Place, int]) -> list[TopicPartition]:
+        prefix = self._connection.prefix
+        return [TopicPartition(prefix + topic, part, offset) for (topic, part), offset in positions.items()]
+
+    def _transact(self, outputs: Mapping[str, Sequence[Entry]], positions: Mapping[Place, int]) -> None:
+        until_s = time.monotonic() + self._connection.times.answer_s
+        producer = self._transactional(until_s)
+        while True:
+            try:
+                self._attempt(producer, outputs, positions, until_s)
+            except KafkaException as raised:
+                error = kafka_error(raised)
+                if is_fenced(error) or error.fatal() or not error.txn_requires_abort():
+                    raise
+                _insisting(producer.abort_transaction, until_s)
+                if error.code() not in _SETTLING or time.monotonic() > until_s:
+                    raise
+                time.sleep(_AGAIN_S)
+            else:
+                return
+
+    def _attempt(
+        self,
+        producer: Producer,
+        outputs: Mapping[str, Sequence[Entry]],
+        positions: Mapping[Place, int],
+        until_s: float,
+    ) -> None:
+        producer.begin_transaction()
+        for topic, entries in outputs.items():
+            real = self._connection.prefix + topic
+            for entry in entries:
+                put(self._connection, producer, real, entry)
+        offsets, member = self._offsets(positions), self._consumer.consumer_group_metadata()
+        _insisting(lambda wait_s: producer.send_offsets_to_transaction(offsets, member, wait_s), until_s)
+        _insisting(producer.commit_transaction, until_s)
+
+    def _transactional(self, until_s: float) -> Producer:
+        if self._producer is None:
+            name = (
+                f"{self._connection.prefix}{self._group}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+            )
+            limit_ms = round(self._connection.times.transaction_s * 1000)
+            settings = self._connection.settings(
+                **PRODUCER,
+                transactional_id=name,
+                transaction_timeout_ms=limit_ms,
+                message_timeout_ms=limit_ms,
+                delivery_report_only_error=True,
+            )
+            producer = Producer(settings)
+            _insisting(producer.init_transactions, until_s)
+            self._producer = producer
+        return self._producer
+
+    # --- leaving
+
+    def _check(self) -> None:
+        if self._over:
+            raise LogFencedError(f"group {self._group}: {self._over}. Drop what was read, close, and join again.")
+
+    def close(self) -> None:
+        """Leave the group."""
+        if self._closed:
+            return
+        self._closed, self._over = True, "this member has left"
+        self._consumer.close()
+        self._producer = None
+
+
+def _insisting(ask: Callable[[float], None], until_s: float) -> None:
+    """A step of a transaction, again as long as librdkafka says that it may be; each names a time for itself."""
+    while True:
+        left_s = max(0.1, until_s - time.monotonic())
+        try:
+            ask(left_s)
+        except KafkaException as raised:
+            if not kafka_error(raised).retriable() or time.monotonic() >= until_s:
+                raise
+        else:
+            return
