@@ -31,7 +31,7 @@ def test_an_address_that_cannot_be_is_refused(place: str) -> None:
 
 
 def test_a_user_without_a_name_is_refused() -> None:
-    with pytest.raises(ConfigError, match="kafka.username"):
+    with pytest.raises(ConfigError, match=r"kafka\.username"):
         open_log("kafka://host:9092", kafka=KafkaSettings(protocol="sasl_ssl"))
 
 
