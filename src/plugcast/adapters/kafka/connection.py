@@ -84,6 +84,17 @@ class Times:
     """A transaction whose producer has died is aborted after so long; until then readers wait for it."""
 
 
+class _Trouble:
+    """The last failure that a client told of, beside those of single calls."""
+
+    def __init__(self) -> None:
+        self.last: KafkaError | None = None
+
+    def tell(self, error: KafkaError) -> None:
+        """Called by librdkafka."""
+        self.last = error
+
+
 class Connection:
     """What all clients of one cluster share.
 
@@ -101,7 +112,7 @@ class Connection:
         self._security = security
         self._admin: AdminClient | None = None
         self._partitions: dict[str, int] = {}
-        self._trouble: KafkaError | None = None
+        self._trouble = _Trouble()
 
     def settings(self, **more: object) -> dict[str, Any]:
         """Settings for a client; underscores of the names stand for librdkafka's dots."""
@@ -109,7 +120,7 @@ class Connection:
             "bootstrap.servers": self.servers,
             "client.id": "plugcast",
             "logger": LOGGER,
-            "error_cb": self._in_trouble,
+            "error_cb": self._trouble.tell,
             "log.connection.close": False,
             "socket.keepalive.enable": True,
             "socket.connection.setup.timeout.ms": 5_000,
@@ -119,20 +130,17 @@ class Connection:
             **{name.replace("_", "."): value for name, value in more.items()},
         }
 
-    def _in_trouble(self, error: KafkaError) -> None:
-        self._trouble = error
-
     def failure(self, raised: KafkaException, what: str) -> PlugcastError:
         """What to raise for an error of librdkafka; a time-out whose cause is a refused password says so."""
         error = kafka_error(raised)
-        trouble = self._trouble
+        trouble = self._trouble.last
         if trouble is not None and trouble.code() in CREDENTIALS:
             error = trouble
         return translated(error, f"{what} (Kafka at {self.servers})")
 
     def silence(self, what: str) -> PlugcastError:
         """What to raise where no answer came in time."""
-        trouble = self._trouble
+        trouble = self._trouble.last
         if trouble is not None and trouble.code() in CREDENTIALS:
             return translated(trouble, f"{what} (Kafka at {self.servers})")
         last = f" The last trouble was: {trouble.str()}." if trouble is not None else ""

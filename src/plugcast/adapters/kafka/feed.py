@@ -31,18 +31,26 @@ class Feed:
         connection: Of the cluster.
         consumer: Subscribed or assigned by the caller.
         topics: By the log's names.
+        reached: How far each place is known to be read: the next offset that can hold an entry. Kept up here.
         patient: Whether entries of transactions that are open count as being there, and are waited for: a commit is
             acknowledged a moment before its entries can be read.
     """
 
-    def __init__(self, connection: Connection, consumer: Consumer, topics: Iterable[str], *, patient: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        consumer: Consumer,
+        topics: Iterable[str],
+        *,
+        reached: dict[Place, int],
+        patient: bool,
+    ) -> None:
         self._patient = patient
         self._connection = connection
         self._consumer = consumer
         self._names = {connection.prefix + topic: topic for topic in topics}
         self._failed: KafkaError | None = None
-        self.reached: dict[Place, int] = {}
-        """How far each place is known to be read: the next offset that can hold an entry."""
+        self._reached = reached
 
     def take(
         self, limit: int, wait_s: float, *, places: Callable[[], Iterable[Place]], stop: Callable[[], bool]
@@ -82,7 +90,7 @@ class Feed:
 
     def behind(self, ends: dict[Place, int]) -> bool:
         """Whether some of these ends have not been reached."""
-        return any(self.reached.get(place, 0) < end for place, end in ends.items())
+        return any(self._reached.get(place, 0) < end for place, end in ends.items())
 
     def _now(self, limit: int, wait_s: float) -> list[Stored]:
         """What librdkafka has, at most; waits so long for anything to come."""
@@ -102,7 +110,7 @@ class Feed:
         return self._stored(messages) if messages else []
 
     def _stored(self, messages: list[Message]) -> list[Stored]:
-        names, reached = self._names, self.reached
+        names, reached = self._names, self._reached
         rows = [
             Stored(
                 names[message.topic()],  # type: ignore[index]  # a message has a place, and nothing decodes its bytes
@@ -129,6 +137,6 @@ class Feed:
                 continue
             if error.code() == _END and name is not None:
                 place = name, message.partition() or 0
-                self.reached[place] = max(self.reached.get(place, 0), message.offset() or 0)
+                self._reached[place] = max(self._reached.get(place, 0), message.offset() or 0)
             elif error.code() != _EXPELLED and (error.fatal() or not error.retriable()):
                 self._failed = error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -186,7 +187,8 @@ class KafkaReader:
             queued_max_messages_kbytes=16_384,
         )
         self._consumer = Consumer(settings)
-        self._feed = Feed(connection, self._consumer, [topic], patient=True)
+        self._leave = weakref.finalize(self, self._consumer.close)  # unclosed, it could not be freed
+        self._feed = Feed(connection, self._consumer, [topic], reached={}, patient=True)
         self._consumer.assign(
             [TopicPartition(connection.prefix + topic, part, OFFSET_BEGINNING) for _, part in self._places]
         )
@@ -207,4 +209,4 @@ class KafkaReader:
 
     def close(self) -> None:
         """Let go of the connection."""
-        self._consumer.close()
+        self._leave()

@@ -1,6 +1,6 @@
 """A member of a Kafka group: reads its share, and commits outputs and positions in one transaction.
 
-Everything happens in the caller's thread, librdkafka's calls about partitions within ``poll``. Fencing is the group's:
+Everything happens in the caller's thread. Fencing is the group's:
 positions go into the transaction with the member's generation, which Kafka refuses once it has given the partitions to
 others (KIP-447).
 """
@@ -11,12 +11,14 @@ import os
 import socket
 import time
 import uuid
+import weakref
 from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from plugcast.adapters.kafka.failures import KafkaError, KafkaException, is_fenced, kafka_error
 from plugcast.adapters.kafka.feed import Feed
+from plugcast.adapters.kafka.holding import Holding
 from plugcast.adapters.kafka.outgoing import PRODUCER, check, put
 from plugcast.errors import ConfigError, LogFencedError, LogRefusedError
 
@@ -43,20 +45,13 @@ class KafkaWorker:
         self._connection = connection
         self._group = group
         self._topics = topics
-        self._consumer: Consumer = Consumer(self._settings())
-        self._feed = Feed(connection, self._consumer, topics, patient=False)
+        self._holding = holding = Holding(connection.prefix)
+        self._consumer = Consumer(self._settings())
+        self._leave = weakref.finalize(self, self._consumer.close)  # unclosed, it could not be freed
+        self._feed = Feed(connection, self._consumer, topics, reached=holding.reached, patient=False)
         self._producer: Producer | None = None
-        self._held: set[Place] = set()
-        self._taken: dict[Place, int] = {}
-        """The next offset after what the caller was given, since the place is held."""
-        self._committed: dict[Place, int] = {}
-        self._gone: set[Place] = set()
-        """Taken away during the present poll."""
-        self._joined = self._moved = self._closed = False
-        self._over = ""
-        """Why this member is of no use any more."""
         real = [connection.prefix + topic for topic in topics]
-        self._consumer.subscribe(real, on_assign=self._given, on_revoke=self._revoked, on_lost=self._lost)
+        self._consumer.subscribe(real, on_assign=holding.given, on_revoke=holding.revoked, on_lost=holding.lost)
 
     def _settings(self) -> dict[str, object]:
         times = self._connection.times
@@ -76,73 +71,47 @@ class KafkaWorker:
             queued_max_messages_kbytes=16_384,
         )
 
-    # --- partitions come and go, within poll
-
-    def _places(self, partitions: list[TopicPartition]) -> list[Place]:
-        cut = len(self._connection.prefix)
-        return [(each.topic[cut:], each.partition) for each in partitions]
-
-    def _given(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._joined = self._moved = True
-        for place in self._places(partitions):
-            if place in self._gone:
-                self._over = "a partition was taken over by another member and came back"
-            self._held.add(place)
-
-    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        for place in self._places(partitions):
-            if self._taken.get(place, 0) > self._committed.get(place, 0):
-                self._over = "what was read and not committed has been taken over by another member"
-            self._forget(place)
-
-    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if partitions:
-            self._over = "this member was silent for too long: another has taken over"
-        for place in self._places(partitions):
-            self._forget(place)
-
-    def _forget(self, place: Place) -> None:
-        self._moved = True
-        self._gone.add(place)
-        self._held.discard(place)
-        for known in (self._taken, self._committed, self._feed.reached):
-            known.pop(place, None)
-
     # --- reading
 
     def poll(self, limit: int, *, wait_s: float = 0.0) -> list[Stored]:
         """The next entries of the partitions held; comes back at once when others come or go, so that ``lag`` tells."""
         self._check()
-        self._gone.clear()
-        self._moved = False
+        self._holding.gone.clear()
+        self._holding.moved = False
         rows: list[Stored] = []
-        if not self._joined:
+        if not self._holding.joined:
             rows = self._take(limit, max(wait_s, self._connection.times.join_s))
-            self._moved = not self._joined
+            self._holding.moved = not self._holding.joined
         rows = rows or self._take(limit, wait_s)
-        if self._gone:
+        if self._holding.gone:
             self._check()
-            rows = [row for row in rows if (row.topic, row.partition) in self._held]
+            rows = [row for row in rows if (row.topic, row.partition) in self._holding.places]
         for row in rows:
-            self._taken[row.topic, row.partition] = row.offset + 1
+            self._holding.taken[row.topic, row.partition] = row.offset + 1
         return rows
 
     def _take(self, limit: int, wait_s: float) -> list[Stored]:
-        return self._feed.take(limit, wait_s, places=lambda: tuple(self._held), stop=lambda: self._moved)
+        return self._feed.take(
+            limit, wait_s, places=lambda: tuple(self._holding.places), stop=lambda: self._holding.moved
+        )
 
     def lag(self) -> dict[Place, int]:
         """What the group has not committed, for each partition held; marks of transactions at an end do not count."""
-        if self._over or not self._held:
+        if self._holding.over or not self._holding.places:
             return {}
-        unknown = [place for place in self._held if place not in self._committed]
+        unknown = [place for place in self._holding.places if place not in self._holding.committed]
         if unknown:
-            self._committed.update(self._asked_positions(unknown))
-        return {place: max(0, self._end(place) - self._settled(place)) for place in sorted(self._held)}
+            self._holding.committed.update(self._asked_positions(unknown))
+        return {place: max(0, self._end(place) - self._settled(place)) for place in sorted(self._holding.places)}
 
     def _settled(self, place: Place) -> int:
         """The committed position, moved over what can hold no entry."""
-        committed = self._committed[place]
-        return max(committed, self._feed.reached.get(place, 0)) if committed >= self._taken.get(place, 0) else committed
+        committed = self._holding.committed[place]
+        return (
+            max(committed, self._holding.reached.get(place, 0))
+            if committed >= self._holding.taken.get(place, 0)
+            else committed
+        )
 
     def _end(self, place: Place) -> int:
         there = TopicPartition(self._connection.prefix + place[0], place[1])
@@ -172,7 +141,7 @@ class KafkaWorker:
     def commit(self, outputs: Mapping[str, Sequence[Entry]], positions: Mapping[Place, int]) -> None:
         """Outputs and positions, all or none."""
         self._check()
-        if not self._held:
+        if not self._holding.places:
             raise LogFencedError(f"group {self._group}: this member holds no partitions, so it commits nothing.")
         check(self._connection, outputs)
         self._check_positions(positions)
@@ -184,21 +153,25 @@ class KafkaWorker:
         except KafkaException as error:
             failure = self._connection.failure(error, f"group {self._group}: committing")
             if not isinstance(failure, LogRefusedError):
-                self._over = self._over or "a commit failed, and another may have taken over"
+                self._holding.over = self._holding.over or "a commit failed, and another may have taken over"
             raise failure from error
-        self._committed.update(positions)
+        self._holding.committed.update(positions)
 
     def _standing(self) -> dict[Place, int]:
         """A position that changes nothing, so that a transaction without positions is fenced like the others."""
-        place = min(self._held)
-        return {place: self._committed[place] if place in self._committed else self._asked_positions([place])[place]}
+        place = min(self._holding.places)
+        return {
+            place: self._holding.committed[place]
+            if place in self._holding.committed
+            else self._asked_positions([place])[place]
+        }
 
     def _check_positions(self, positions: Mapping[Place, int]) -> None:
         for place, offset in positions.items():
             topic, part = place
             if topic not in self._topics or not 0 <= part < self._connection.partitions(topic):
                 raise ConfigError(f"group {self._group} does not read partition {part} of {topic!r}.")
-            if place not in self._held:
+            if place not in self._holding.places:
                 raise LogFencedError(f"group {self._group}: {topic} {part} has been taken over by another member.")
             if offset > self._end(place) or offset < 0:
                 end = self._feed.ends([place], committed=False)[place]
@@ -263,15 +236,15 @@ class KafkaWorker:
     # --- leaving
 
     def _check(self) -> None:
-        if self._over:
-            raise LogFencedError(f"group {self._group}: {self._over}. Drop what was read, close, and join again.")
+        if self._holding.over:
+            raise LogFencedError(
+                f"group {self._group}: {self._holding.over}. Drop what was read, close, and join again."
+            )
 
     def close(self) -> None:
         """Leave the group."""
-        if self._closed:
-            return
-        self._closed, self._over = True, "this member has left"
-        self._consumer.close()
+        self._holding.over = "this member has left"
+        self._leave()
         self._producer = None
 
 
