@@ -19,6 +19,8 @@ import numpy as np
 from benches.anomaly import END, SITES, SPLIT
 from benches.anomaly_trials import load
 from benches.registry import Bar, BenchSpec, Outcome, note
+from benches.series_learned import WEIGHT as PART_WEIGHT
+from benches.series_learned import evidence_of
 from benches.series_trials import auroc, prepare_series, recall_at, wiring_of
 
 from plugcast.domain.finding import Severity
@@ -60,7 +62,7 @@ def run(size: str) -> Outcome:
     return Outcome(
         data="ACN-Data, Caltech and JPL: meter values made for real sessions, 20 kinds of fault put into those from "
         "2019-09-01 to 2020-03-01",
-        cases=[*cases, _speed(load("caltech", Path(folder))[0])],
+        cases=[*cases, *_learned(trials), _speed(load("caltech", Path(folder))[0])],
         bars=_bars(trials),
     )
 
@@ -91,6 +93,20 @@ def _cases(trials: Sequence[SeriesTrial]) -> list[dict[str, Any]]:
             }
         )
     return cases
+
+
+def _learned(trials: Sequence[SeriesTrial]) -> list[dict[str, Any]]:
+    """A learned part beside the rules, and with them: why there is none."""
+    rows = []
+    for trial in trials:
+        odd, both, part = trial.faulty, with_rules(trial), evidence_of(trial)
+        scores = {"alone": part, "with_rules": both + PART_WEIGHT * part * part, "rules_without_it": both}
+        rows.append(
+            {f"{name}_auroc": auroc(score[odd], score[~odd]) for name, score in scores.items()}
+            | {f"{name}_recall_at_1pct": recall_at(score[odd], score[~odd]) for name, score in scores.items()}
+        )
+    median = {name: round(statistics.median(row[name] for row in rows), 4) for name in rows[0]}
+    return [{"case": "an unsupervised part on series features, which saw no fault"} | median]
 
 
 def _alarmed(one: Seen) -> bool:

@@ -126,12 +126,12 @@ def detect(wish: Wish, settings: Settings, *, now: datetime, say: Callable[[str]
         learned = read if wish.train is None else read_sessions(wish.train, settings, now, say)
         detector, training = _trained(wish, learned, from_at, settings, store)
     kept = read.sessions if from_at is None else read.sessions.filter(known_at >= from_at)
-    features = detector.features(read.sessions, read.user_inputs)
-    features = features.filter(pl.col("session_id").is_in(kept["session_id"].implode()))
+    known = detector.features(read.sessions, read.user_inputs)
+    features = known.filter(pl.col("session_id").is_in(kept["session_id"].implode()))
     budgets = [kind.threshold.alarms_per_station_week for kind in detector.models.values()]
     findings, judgements, keeper = watch_closely(detector, features, time_zone=settings.site.time_zone)
     if metered is not None:
-        findings = with_series(findings, metered.findings(rows_of(features)))
+        findings = with_series(findings, metered.findings(rows_of(known), reported=set(kept["session_id"])))
     return DetectReport(
         detector=detector,
         findings=findings,

@@ -9,14 +9,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
+from plugcast.anomaly.budget import Episodes
 from plugcast.anomaly.series_findings import series_findings
 from plugcast.anomaly.series_norms import SeriesNorms
+from plugcast.anomaly.watch import ALARMING
 from plugcast.domain.messages import MeterValues
 from plugcast.features.series import series_features
 from plugcast.schemas import METER_VALUES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     import polars as pl
@@ -82,16 +86,29 @@ class Metered:
             "rejected": self.rejected,
         }
 
-    def findings(self, rows: Iterable[SessionFeatures]) -> tuple[Finding, ...]:
-        """Of those sessions that have meter values, each station's in the order of its records."""
-        norms = SeriesNorms()
-        ordered = sorted(rows, key=lambda row: (row.observed_at, row.site_id, row.session_id))
-        return tuple(
-            found
-            for row in ordered
-            if (series := self.series(row.session_id)) is not None
-            for found in series_findings(row, series, norms)
-        )
+    def findings(self, rows: Iterable[SessionFeatures], *, reported: Collection[str]) -> tuple[Finding, ...]:
+        """What meter values say of some sessions; each station's are looked at in the order of its records.
+
+        The same fault at the same station again belongs to the episode of the first, as with the watch's own.
+
+        Args:
+            rows: All sessions: those not reported on are the past of the others.
+            reported: Ids of those reported on.
+        """
+        norms, episodes = SeriesNorms(), Episodes()
+        made: list[Finding] = []
+        for row in sorted(rows, key=lambda row: (row.observed_at, row.site_id, row.session_id)):
+            series = self.series(row.session_id)
+            if series is None:
+                continue
+            told = series_findings(row, series, norms)
+            if row.session_id not in reported:
+                continue
+            alarms = [(found.finding_id, found.cause.value) for found in told if found.severity in ALARMING]
+            station = row.site_id, row.station_id
+            first = episodes.step(station, row.observed_at.toordinal(), found=alarms, cleared=not alarms)
+            made += [msgspec.structs.replace(found, episode_id=first.get(found.finding_id)) for found in told]
+        return tuple(made)
 
 
 def join_meter(sessions: pl.DataFrame, values: pl.DataFrame, *, rejected: int = 0) -> Metered:

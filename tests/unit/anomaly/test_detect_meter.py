@@ -65,6 +65,7 @@ def test_faults_that_only_meter_values_show_are_found_and_explained(
     by_meter = [f for f in report["findings"] if f["reasons"][0]["feature"] == "meter_values"]
     assert {(f["session_id"], f["cause"]) for f in by_meter} >= {(name, cause) for name, (_, cause) in FAULTY.items()}
     assert {f["session_id"] for f in by_meter} == set(FAULTY)
+    assert all(f["episode_id"] == f["finding_id"] for f in by_meter)
     page = (tmp_path / "odd.html").read_text()
     assert "Current against pilot" in page
     assert page.count("<figcaption class=note>Session v3") == len(FAULTY)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.anomaly.test_rules import row
@@ -17,6 +18,8 @@ from plugcast.anomaly.series_norms import DIGESTS, SCALES, SeriesNorms
 from plugcast.domain.finding import Cause
 from plugcast.domain.session import Session
 from plugcast.features.series import series_features
+from plugcast.features.series_watch import Stretch
+from plugcast.services.meter_join import Metered
 from plugcast.simulate.meter_series import Wiring, meter_series
 
 if TYPE_CHECKING:
@@ -103,3 +106,19 @@ def test_the_past_is_bounded() -> None:
         norms.judge(msgspec.structs.replace(told, digest=str(number)), own)
     (past,) = norms.stations.values()
     assert (len(past.digests), len(past.wh_per_ah)) == (DIGESTS, SCALES)
+
+
+def test_a_fault_that_stays_is_one_episode_and_the_past_is_only_learnt_from() -> None:
+    told = [
+        msgspec.structs.replace(series, fall=Stretch(start_us=0, end_us=1, value=9.0, beside=1.0))
+        for _, series in visits()
+    ]
+    rows = [own for own, _ in visits()]
+    features = dict(zip([own.session_id for own in rows], told, strict=True))
+    metered = Metered(
+        frame=pl.DataFrame(), places=dict.fromkeys(features, ()), stays={}, unmatched=0, features=features
+    )
+    later = {own.session_id for own in rows[10:]}
+    found = metered.findings(rows, reported=later)
+    assert {finding.session_id for finding in found} == later
+    assert len({finding.episode_id for finding in found}) == 2  # one at each of the two stations
