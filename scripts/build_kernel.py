@@ -1,7 +1,7 @@
-"""Build the C kernel of the packed forests where there is a C compiler; without one the package installs all the same.
+"""Build the C kernels (packed forests, live features) where there is a C compiler; without one NumPy does their work.
 
 Run by hatchling for wheels and editable installs, and by hand after a change of the C: ``scripts/build_kernel.py``.
-``CC`` and ``CFLAGS`` are heard; ``PLUGCAST_NO_KERNEL=1`` leaves the kernel out.
+``CC`` and ``CFLAGS`` are heard; ``PLUGCAST_NO_KERNEL=1`` leaves them out.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "src" / "plugcast" / "trees" / "packed"
-TARGET = FOLDER / "_kernel.abi3.so"
+PACKAGE = ROOT / "src" / "plugcast"
+SOURCES = {
+    PACKAGE / "trees" / "packed" / "_kernel.abi3.so": PACKAGE / "trees" / "packed" / "kernel" / "_kernel.c",
+    PACKAGE / "features" / "_fold.abi3.so": PACKAGE / "features" / "kernel" / "_fold.c",
+}
+"""What is built, from what."""
 FLAGS = (
     "-std=c11",
     "-O3",
@@ -39,17 +43,22 @@ def command(target: Path, *more: str) -> list[str] | None:
         return None
     shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
     own = shlex.split(os.environ.get("CFLAGS", ""))
-    source = str(FOLDER / "kernel" / "_kernel.c")
+    source = str(SOURCES[target])
     return [*compiler, *own, *FLAGS, *more, *shared, f"-I{include}", source, "-o", str(target), "-lm"]
 
 
-def build(target: Path = TARGET, *more: str) -> bool:
-    """Compile; says on stderr why not, where not."""
+def build(*more: str) -> bool:
+    """Compile all; says on stderr why not, where not."""
+    built = [_build(target, *more) for target in SOURCES]
+    return all(built)
+
+
+def _build(target: Path, *more: str) -> bool:
     wanted = None if os.environ.get("PLUGCAST_NO_KERNEL") else command(target, *more)
     if wanted is None:
         target.unlink(missing_ok=True)
         sys.stderr.write(
-            "Plugcast: no C kernel (no compiler, no Python.h, or switched off); NumPy walks the forests.\n"
+            f"Plugcast: no {target.name} (no compiler, no Python.h, or switched off); NumPy does its work.\n"
         )
         return False
     half = target.with_suffix(".tmp")  # a process that has the old one mapped keeps it
@@ -59,7 +68,7 @@ def build(target: Path = TARGET, *more: str) -> bool:
     except (OSError, subprocess.CalledProcessError) as error:
         target.unlink(missing_ok=True)
         said = getattr(error, "stderr", None) or error
-        sys.stderr.write(f"Plugcast: the C kernel was not built; NumPy walks the forests.\n{said}\n")
+        sys.stderr.write(f"Plugcast: {target.name} was not built; NumPy does its work.\n{said}\n")
         return False
     half.replace(target)
     return True
@@ -72,7 +81,7 @@ class KernelHook(BuildHookInterface[Any]):
         """Build beside the sources; a wheel with a kernel names its platform and the stable ABI."""
         if self.target_name != "wheel" or not build():
             return
-        build_data["artifacts"].append(f"/{TARGET.relative_to(ROOT).as_posix()}")
+        build_data["artifacts"] += [f"/{target.relative_to(ROOT).as_posix()}" for target in SOURCES]
         if version != "editable":
             platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
             build_data["pure_python"] = False
@@ -80,4 +89,4 @@ class KernelHook(BuildHookInterface[Any]):
 
 
 if __name__ == "__main__":
-    raise SystemExit(0 if build(TARGET, *sys.argv[1:]) else 1)
+    raise SystemExit(0 if build(*sys.argv[1:]) else 1)

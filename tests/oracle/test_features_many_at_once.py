@@ -17,7 +17,7 @@ from plugcast.errors import InputError
 from plugcast.features.asset_slots import DAYS, HOURS, AssetSlots
 from plugcast.features.history import same_day_type
 from plugcast.features.online import OnlineFeatures, micros
-from plugcast.features.online_many import Columns, OnlineMany
+from plugcast.features.online_many import KERNEL, Columns, OnlineMany
 from plugcast.features.spec import FeatureSpec
 from plugcast.features.zone_clock import ZoneClock
 from plugcast.forecast.panel import local_clock
@@ -71,9 +71,10 @@ def _alone(samples: list[Sample], spec: FeatureSpec, asked: list[int]) -> tuple[
 class _Fleet:
     """Assets by name over ``OnlineMany``, with a changelog from which another can go on."""
 
-    def __init__(self, spec: FeatureSpec) -> None:
+    def __init__(self, spec: FeatureSpec, *, kernel: bool = True) -> None:
         self.spec = spec
-        self.fold = OnlineMany(spec)
+        self.kernel = kernel
+        self.fold = OnlineMany(spec, kernel=kernel)
         self.slot: dict[str, int] = {}
         self.changelog: dict[tuple[str, int | None], bytes] = {}
 
@@ -104,7 +105,7 @@ class _Fleet:
             self.changelog[name[slot], None] = content
 
     def taken_over(self) -> _Fleet:
-        other = _Fleet(self.spec)
+        other = _Fleet(self.spec, kernel=self.kernel)
         other.changelog = dict(self.changelog)
         for asset in {asset for asset, _ in self.changelog}:
             for _ in range(len(other.slot) % 3):
@@ -125,16 +126,17 @@ class _Fleet:
     seed=st.integers(0, 2**32 - 1),
     gap_limit_min=st.sampled_from([1.0, 239.9, 240.0, 5_000.0]),
     zone=st.sampled_from(["UTC", "America/St_Johns", "Australia/Lord_Howe"]),
+    kernel=st.booleans(),
 )
 def test_a_batch_of_many_equals_each_alone_through_any_cuts_and_take_overs(
-    seed: int, gap_limit_min: float, zone: str
+    seed: int, gap_limit_min: float, zone: str, *, kernel: bool
 ) -> None:
     spec = FeatureSpec(time_zone=zone, gap_limit_min=gap_limit_min)
     samples = _samples(seed)
     rng = np.random.default_rng(seed)
     asked = rng.integers(0, 168, len(samples)).tolist()
     taken, rows, counts = _alone(samples, spec, asked)
-    fleet, found = _Fleet(spec), []
+    fleet, found = _Fleet(spec, kernel=kernel), []
     start = 0
     while start < len(samples):
         end = start + int(rng.choice([1, 2, 17, 60]))
@@ -147,6 +149,33 @@ def test_a_batch_of_many_equals_each_alone_through_any_cuts_and_take_overs(
     assert np.concatenate([each[0] for each in found]).tolist() == taken
     np.testing.assert_array_equal(np.concatenate([each[1] for each in found]), rows)
     np.testing.assert_array_equal(np.concatenate([each[2] for each in found]), counts)
+
+
+@pytest.mark.skipif(KERNEL is None, reason="the kernel is not built or is switched off")
+@pytest.mark.parametrize(
+    ("name", "value"), [("slot", -1), ("slot", 10_000), ("asked", 168), ("asked", -1), ("rows", 0), ("hour", 400)]
+)
+def test_the_kernel_refuses_what_points_outside(name: str, value: int) -> None:
+    fold = OnlineMany(FeatureSpec())
+    slot, asked = np.array([fold.slots.take()]), np.zeros(1, np.int64)
+    nothing = np.full(1, np.nan)
+    if name == "slot":
+        slot[0] = value
+    elif name == "asked":
+        asked[0] = value
+    elif name == "hour":
+        fold.slots.hour[slot] = value
+    batch = Columns(
+        slot=slot,
+        at_us=np.zeros(1, np.int64),
+        soc=nothing,
+        is_plugged_in=np.ones(2 if name == "rows" else 1, bool),
+        power_kw=nothing,
+        capacity_kwh=nothing,
+    )
+    with pytest.raises(ValueError, match=r"not there|wanted 1 bytes"):
+        fold.push(batch, asked)
+    assert (fold.slots.counts == 0).all()
 
 
 def test_an_empty_batch_and_one_that_is_all_late_change_nothing() -> None:

@@ -191,7 +191,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True, tag_field="type", tag="heartb
     sent_at: Instant
 
 
-class Telemetry(Struct, frozen=True, kw_only=True, tag_field="type", tag="telemetry"):
+class Telemetry(Struct, frozen=True, kw_only=True, gc=False, tag_field="type", tag="telemetry"):
     """One report of one vehicle; a missing number is one that the vehicle did not report."""
 
     v: Version

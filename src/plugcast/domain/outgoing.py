@@ -132,7 +132,7 @@ class SessionScored(Struct, frozen=True, kw_only=True, tag_field="type", tag="sc
     detector_version: Id
 
 
-class ForecastIssued(Struct, frozen=True, kw_only=True, tag_field="type", tag="forecast"):
+class ForecastIssued(Struct, frozen=True, kw_only=True, gc=False, tag_field="type", tag="forecast"):
     """Plug state and need of a vehicle at ``valid_at``, from what was known with its sample of ``issued_at``."""
 
     v: Version

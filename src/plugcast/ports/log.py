@@ -28,8 +28,7 @@ class TopicSpec:
             raise ValueError(f"wanted a name, at least one partition and keep_days of zero or more: {self}")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True, gc=False):
     """What is appended. Entries of one key keep their order: they share ``domain.partitions.partition_of(key)``."""
 
     key: bytes
