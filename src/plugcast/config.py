@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from plugcast.errors import ConfigError
 from plugcast.handwritten import read_bytes
@@ -127,6 +127,55 @@ class KafkaSettings(_Section):
     """A transaction whose member has died is aborted after so long; until then its readers wait."""
 
 
+class AlertSettings(_Section):
+    """When people are told, and what is kept of it."""
+
+    outbox: str = Field(default="plugcast.outbox", min_length=1)
+    """File that keeps alerts, and notifications until they are sent."""
+    least_severity: Literal["info", "warning", "critical"] = "warning"
+    """Findings below it make no alert."""
+    hold_s: float = Field(default=3.0, ge=0, le=3_600)
+    """A new alert waits so long for others that belong to it."""
+    repeat_h: float = Field(default=24.0, gt=0, le=8_760)
+    """An alert that goes on is told again after this at the earliest."""
+    outage_stations: int = Field(default=4, ge=2, le=10_000)
+    """So many stations of one site within a quarter of an hour are told as one outage."""
+
+
+class MailSettings(_Section):
+    """Mail over SMTP; nothing is sent while ``host`` or ``to`` is empty."""
+
+    host: str = ""
+    """The server's name or address."""
+    port: int = Field(default=587, ge=1, le=65_535)
+    """587 for STARTTLS, 465 for TLS from the start, 25 within a closed network."""
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """How the connection is secured."""
+    username: str = ""
+    """Empty for a server that wants none."""
+    password: SecretStr = SecretStr("")
+    """Best set through the environment, ``PLUGCAST__MAIL__PASSWORD``."""
+    sender: str = "plugcast@localhost.localdomain"
+    """Where mails come from."""
+    to: tuple[str, ...] = ()
+    """Who gets them."""
+
+    @field_validator("to", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        """The environment has text: addresses with commas between."""
+        return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
+
+
+class WebhookSettings(_Section):
+    """A signed webhook; nothing is sent while ``url`` is empty."""
+
+    url: str = ""
+    """Address that notifications are posted to."""
+    secret: SecretStr = SecretStr("")
+    """Shared with the receiver, at least 16 bytes. Best set through the environment, ``PLUGCAST__WEBHOOK__SECRET``."""
+
+
 class ServerSettings(_Section):
     """Where the page and the API listen."""
 
@@ -145,6 +194,9 @@ class Settings(_Section):
     detect: DetectSettings = DetectSettings()
     stream: StreamSettings = StreamSettings()
     kafka: KafkaSettings = KafkaSettings()
+    alerts: AlertSettings = AlertSettings()
+    mail: MailSettings = MailSettings()
+    webhook: WebhookSettings = WebhookSettings()
     server: ServerSettings = ServerSettings()
     threads: int = Field(default=0, ge=0, le=1024)
     """Threads for training; 0 takes what the machine's CPU quota allows."""

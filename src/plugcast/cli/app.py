@@ -25,6 +25,7 @@ VERBS: Final = (
     "replay",
     "serve",
     "tail",
+    "alerts",
     "read",
     "fetch",
     "model",

@@ -14,15 +14,21 @@ import typer
 from plugcast.cli import inputs, output
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from socket import socket
 
     import uvicorn
 
+    from plugcast.api.alerts_page import Board
     from plugcast.config import Settings
+    from plugcast.ports import Bus, Channel
+    from plugcast.services.alerting import Alerting
     from plugcast.services.stream.engine import Engine
     from plugcast.services.stream.metrics import EngineMetrics
 
+ModelOption = Annotated[
+    Path, typer.Option("--model", help="Folder of a detector, from: plugcast detect FILE --model FOLDER")
+]
 HealthPortOption = Annotated[
     int | None,
     typer.Option(min=0, max=65535, help="Port of /healthz, /readyz and /metrics. [default: a free one]"),
@@ -35,14 +41,14 @@ def register(app: typer.Typer) -> None:
     group.command("detect")(detect)
     group.command("forecast")(forecast)
     group.command("publish")(publish)
+    group.command("alerts")(alerts)
+    group.command("site")(site)
     app.add_typer(group, name="serve")
 
 
 def detect(
     *,
-    model: Annotated[
-        Path, typer.Option("--model", help="Folder of a detector, from: plugcast detect FILE --model FOLDER")
-    ] = Path("detector"),
+    model: ModelOption = Path("detector"),
     log: inputs.LogOption = None,
     health_port: HealthPortOption = None,
     time_zone: inputs.TimeZoneOption = None,
@@ -117,18 +123,104 @@ def publish(
     output.err().print(f"Stopped: {publisher.counts['published']:,} findings published.")
 
 
-def _threaded(engine: Engine) -> Callable[[asyncio.Event], Awaitable[None]]:
-    """An engine's work in a thread of its own."""
+def alerts(
+    *,
+    health_port: HealthPortOption = None,
+    time_zone: inputs.TimeZoneOption = None,
+    config: inputs.ConfigOption = None,
+) -> None:
+    """Tell people of findings from RabbitMQ (stream.bus): mail, webhook and a page, one alert a station and cause.
+
+    Without mail and webhook in the settings alerts are kept, and shown on the page.
+    """
+    settings = inputs.settings_for(config, time_zone)
+    from plugcast.services.alert_channels import channels_of
+    from plugcast.services.stream.metrics import EngineMetrics
+    from plugcast.services.stream.places import open_bus
+
+    bus = open_bus(settings.stream.bus.get_secret_value())
+    metrics = EngineMetrics("alerts")
+    channels = channels_of(settings)
+    service, page = alerting(bus, settings, channels, metrics)
 
     async def work(stop: asyncio.Event) -> None:
-        told = Event()
-        working = asyncio.create_task(asyncio.to_thread(engine.run, told))
-        working.add_done_callback(lambda _: stop.set())  # a defect ends the service
-        await stop.wait()
-        told.set()  # the step in hand commits first
-        await working
+        await service.run(stop)
+        await bus.close()
 
-    return work
+    what = f"Alerts by {', '.join(c.name for c in channels) or 'this page alone (no mail or webhook is set)'}"
+    _serve(work, metrics, ready=lambda: service.ready, port=_port(settings, health_port), what=what, page=page)
+    counts = service.counts
+    output.err().print(f"Stopped: {counts['taken']:,} findings, {counts['notifications']:,} notifications.")
+
+
+def site(
+    *,
+    model: ModelOption = Path("detector"),
+    log: inputs.LogOption = None,
+    health_port: HealthPortOption = None,
+    time_zone: inputs.TimeZoneOption = None,
+    config: inputs.ConfigOption = None,
+) -> None:
+    """Detect, publish and alert in one process: a site on one machine, with nothing to install."""
+    settings = inputs.settings_for(config, time_zone)
+    from plugcast.adapters.memory_bus import MemoryBus
+    from plugcast.domain import topics
+    from plugcast.services.alert_channels import channels_of
+    from plugcast.services.stream.places import open_log
+    from plugcast.services.stream.publishing import Publisher
+    from plugcast.services.stream.serving import detector_engine
+
+    place = log or settings.stream.log
+    engine, metrics = detector_engine(model, place, settings)
+    opened, bus = open_log(place), MemoryBus()
+    channels = channels_of(settings)
+    service, page = alerting(bus, settings, channels, metrics)
+    publisher = Publisher(lambda: opened.worker("publishers", [topics.FINDINGS]), bus, metrics=metrics)
+
+    async def work(stop: asyncio.Event) -> None:
+        parts = [_threaded(engine)(stop), service.run(stop), publisher.run(stop), _closing(bus, stop)]
+        await asyncio.gather(*parts)
+
+    what = f"Watching {place}; alerts by {', '.join(c.name for c in channels) or 'this page alone'}"
+    _serve(
+        work,
+        metrics,
+        ready=lambda: engine.ready and service.ready and publisher.ready,
+        port=_port(settings, health_port),
+        what=what,
+        page=page,
+    )
+    counts = engine.counts + service.counts
+    output.err().print(f"Stopped: {counts['judged']:,} sessions judged, {counts['notifications']:,} notifications.")
+
+
+def alerting(
+    bus: Bus, settings: Settings, channels: Sequence[Channel], metrics: EngineMetrics
+) -> tuple[Alerting, Board]:
+    """The service as the settings want it, and the page that shows what it knows."""
+    from plugcast.adapters.clock import SystemClock
+    from plugcast.adapters.outbox import Outbox
+    from plugcast.api.alerts_page import Board
+    from plugcast.services.alert_channels import policy_of
+    from plugcast.services.alerting import Alerting
+
+    service = Alerting(
+        bus=bus,
+        outbox=Outbox(settings.alerts.outbox),
+        channels=channels,
+        clock=SystemClock(),
+        policy=policy_of(settings),
+        told=lambda tracked: page.tell(tracked),  # noqa: PLW0108 - the page is made after it
+        metrics=metrics,
+    )
+    page = Board(settings.site.name, time_zone=settings.site.time_zone, alerts=lambda: service.alerts)
+    return service, page
+
+
+async def _closing(bus: Bus, stop: asyncio.Event) -> None:
+    """Whoever waits for a message to be settled shall not wait for a subscriber that leaves."""
+    await stop.wait()
+    await bus.close()
 
 
 def _port(settings: Settings, told: int | None) -> int:
@@ -142,16 +234,36 @@ def _serve(
     ready: Callable[[], bool],
     port: int,
     what: str,
+    page: Board | None = None,
 ) -> None:
-    """Run a service until it is told to stop, with its health and metrics beside it."""
+    """Run a service until it is told to stop, with its health and metrics, and its page if it has one, beside it."""
+    from plugcast.api.alerts_page import alerts_app
     from plugcast.api.health import health_app
     from plugcast.api.server import listen, server, url_of
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     with listen("127.0.0.1", port) as listener:
-        health = server(health_app(alive=lambda: True, ready=ready, registry=metrics.registry))
-        output.err().print(f"{what}; health and metrics: {url_of(listener)}")
+        if page is None:
+            app = health_app(alive=lambda: True, ready=ready, registry=metrics.registry)
+        else:
+            app = alerts_app(page, ready=ready, registry=metrics.registry)
+        health = server(app)
+        output.err().print(f"{what}; {'health and metrics' if page is None else 'page'}: {url_of(listener)}")
         asyncio.run(_run(work, health, listener))
+
+
+def _threaded(engine: Engine) -> Callable[[asyncio.Event], Awaitable[None]]:
+    """An engine's work in a thread of its own."""
+
+    async def work(stop: asyncio.Event) -> None:
+        told = Event()
+        working = asyncio.create_task(asyncio.to_thread(engine.run, told))
+        working.add_done_callback(lambda _: stop.set())  # a defect ends the service
+        await stop.wait()
+        told.set()  # the step in hand commits first
+        await working
+
+    return work
 
 
 async def _run(work: Callable[[asyncio.Event], Awaitable[None]], health: uvicorn.Server, listener: socket) -> None:

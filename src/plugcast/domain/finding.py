@@ -76,17 +76,3 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Most important first; never empty."""
     episode_id: str | None = None
     """The first finding of the same cause at this station since it was last ordinary; None where nobody keeps count."""
-
-
-class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """Findings of one kind at one place, as people are told of them."""
-
-    alert_id: str
-    site_id: str
-    station_id: str
-    cause: Cause
-    first_at: datetime
-    last_at: datetime
-    count: int
-    finding_id: str
-    """The latest finding."""

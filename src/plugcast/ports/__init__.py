@@ -21,11 +21,13 @@ from plugcast.ports.data import (
     Topic,
 )
 from plugcast.ports.log import Entry, Log, LogReader, LogWorker, LogWriter, Place, Stored, TopicSpec
+from plugcast.ports.notify import Channel, Outcome, Sending
 
 __all__ = [
     "ArtifactStore",
     "Bus",
     "BusMessage",
+    "Channel",
     "Clock",
     "Counts",
     "Delivery",
@@ -36,9 +38,11 @@ __all__ = [
     "LogWriter",
     "MeterRead",
     "MeterSource",
+    "Outcome",
     "Place",
     "PriceSource",
     "RejectStore",
+    "Sending",
     "SessionSource",
     "SessionsRead",
     "SetpointSink",

@@ -1,0 +1,1 @@
+"""Ways to tell people: mail, webhooks, and the wording that they share."""

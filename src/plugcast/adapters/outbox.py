@@ -1,0 +1,205 @@
+"""Alerts, and the notifications that are to be sent, in one SQLite file: whatever was taken in is sent.
+
+A notification is sent, then marked as sent. A process that dies in between sends it again when it is back; the id is
+the same, by which mail readers and webhook receivers tell a repeat.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+import msgspec
+
+from plugcast.domain.alert import Notification
+from plugcast.errors import LogFullError, LogUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
+    from pathlib import Path
+
+    from plugcast.ports import Sending
+
+    class _Run(Protocol):
+        def __call__(self, sql: str, parameters: Sequence[object] = (), /) -> sqlite3.Cursor: ...
+
+
+MOST_QUEUED: Final = 10_000
+"""Notifications that wait; more are refused, and their findings wait on the bus."""
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS seen (message_id TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alerts (alert_id TEXT PRIMARY KEY, document BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sendings (
+    notification_id TEXT NOT NULL, channel TEXT NOT NULL, document BLOB NOT NULL, state TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, made_at REAL NOT NULL, due_at REAL NOT NULL, detail TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (notification_id, channel)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sendings_due ON sendings (state, due_at);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """A notification for one channel."""
+
+    notification: Notification
+    channel: str
+    state: str
+    """``queued``, ``sent`` or ``failed``."""
+    attempts: int
+    detail: str
+
+
+class Outbox:
+    """One process's at a time.
+
+    Args:
+        path: The file; made if missing.
+
+    Raises:
+        LogUnavailableError: It cannot be opened.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        try:
+            self._connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise LogUnavailableError(f"Outbox {path}: {error}.") from error
+        self._lock = Lock()
+
+    def unseen(self, message_ids: Sequence[str]) -> set[str]:
+        """Those of the messages that were not taken in before."""
+        with self._lock:
+            marks = ",".join("?" * len(message_ids))
+            rows = self._connection.execute(f"SELECT message_id FROM seen WHERE message_id IN ({marks})", message_ids)  # noqa: S608 - question marks
+            return set(message_ids) - {row[0] for row in rows}
+
+    def take(
+        self,
+        *,
+        now: datetime,
+        seen: Iterable[str] = (),
+        alerts: Mapping[str, bytes] | None = None,
+        notifications: Sequence[Notification] = (),
+        channels: Sequence[str] = (),
+    ) -> None:
+        """Messages seen, alerts as they stand now, and notifications for each channel: all or none, durable.
+
+        Raises:
+            LogFullError: Too many notifications wait.
+            LogUnavailableError: The disk refused.
+        """
+        stamp = now.timestamp()
+        with self._transaction() as run:
+            waiting = run("SELECT count(*) FROM sendings WHERE state = 'queued'").fetchone()[0]
+            if notifications and waiting + len(notifications) * len(channels) > MOST_QUEUED:
+                raise LogFullError(f"{waiting:,} notifications wait to be sent; no more are taken.")
+            for message_id in seen:
+                run("INSERT OR IGNORE INTO seen VALUES (?, ?)", (message_id, stamp))
+            for alert_id, document in (alerts or {}).items():
+                run("INSERT OR REPLACE INTO alerts VALUES (?, ?)", (alert_id, document))
+            for notification in notifications:
+                document = msgspec.json.encode(notification)
+                for channel in channels:
+                    run(
+                        "INSERT OR IGNORE INTO sendings (notification_id, channel, document, state, made_at, due_at) "
+                        "VALUES (?, ?, ?, 'queued', ?, ?)",
+                        (notification.notification_id, channel, document, stamp, stamp),
+                    )
+
+    def alerts(self) -> list[bytes]:
+        """Every alert as it was last taken in."""
+        with self._lock:
+            return [row[0] for row in self._connection.execute("SELECT document FROM alerts ORDER BY alert_id")]
+
+    def due(self, channel: str, *, now: datetime, limit: int = 20) -> list[Queued]:
+        """What a channel is to send now, the oldest first."""
+        return self._rows(
+            "WHERE channel = ? AND state = 'queued' AND due_at <= ? ORDER BY due_at, notification_id LIMIT ?",
+            (channel, now.timestamp(), limit),
+        )
+
+    def sendings(self, *, limit: int = 1_000) -> list[Queued]:
+        """All that is known of sendings, the newest first."""
+        return self._rows("ORDER BY made_at DESC, notification_id LIMIT ?", (limit,))
+
+    def settle(self, queued: Queued, sending: Sending, *, retry_at: datetime | None) -> None:
+        """What became of a sending; with an instant it is tried again then."""
+        state = "queued" if retry_at is not None else sending.outcome.value
+        state = "failed" if state not in {"queued", "sent"} else state
+        with self._transaction() as run:
+            run(
+                "UPDATE sendings SET state = ?, attempts = attempts + 1, detail = ?, due_at = coalesce(?, due_at) "
+                "WHERE notification_id = ? AND channel = ?",
+                (
+                    state,
+                    sending.detail,
+                    retry_at.timestamp() if retry_at is not None else None,
+                    queued.notification.notification_id,
+                    queued.channel,
+                ),
+            )
+
+    def tidy(self, *, now: datetime, keep: timedelta) -> None:
+        """Forget what was seen, sent or given up longer ago."""
+        before = (now - keep).timestamp()
+        with self._transaction() as run:
+            run("DELETE FROM seen WHERE at < ?", (before,))
+            run("DELETE FROM sendings WHERE state <> 'queued' AND made_at < ?", (before,))
+
+    def drop_alerts(self, alert_ids: Iterable[str]) -> None:
+        """Forget alerts that can grow no more."""
+        with self._transaction() as run:
+            for alert_id in alert_ids:
+                run("DELETE FROM alerts WHERE alert_id = ?", (alert_id,))
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _rows(self, where: str, values: tuple[object, ...]) -> list[Queued]:
+        columns = "document, channel, state, attempts, detail"
+        with self._lock:
+            rows = self._connection.execute(f"SELECT {columns} FROM sendings {where}", values).fetchall()  # noqa: S608 - our own text
+        return [
+            Queued(
+                notification=msgspec.json.decode(document, type=Notification),
+                channel=channel,
+                state=state,
+                attempts=attempts,
+                detail=detail,
+            )
+            for document, channel, state, attempts, detail in rows
+        ]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[_Run]:
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection.execute
+                self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._undo()
+                raise LogUnavailableError(f"Outbox: {error}.") from error
+            except BaseException:
+                self._undo()
+                raise
+
+    def _undo(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")

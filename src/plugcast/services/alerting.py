@@ -1,0 +1,255 @@
+"""Findings from the bus to people: taken in durably before they are acknowledged, sent until somebody has them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from plugcast.alerts.lifecycle import Desk, Policy, Tracked
+from plugcast.domain.outgoing import FindingRaised, decode_outgoing
+from plugcast.errors import BusError, LogError
+from plugcast.ports import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from datetime import datetime
+
+    from plugcast.adapters.outbox import Outbox, Queued
+    from plugcast.domain.alert import Notification
+    from plugcast.domain.finding import Finding
+    from plugcast.ports import Bus, Channel, Clock, Delivery, Subscription
+    from plugcast.services.stream.metrics import EngineMetrics
+
+QUEUE: Final = "alerts"
+BINDINGS: Final = ("finding.#",)
+BATCH: Final = 100
+TICK_S: Final = 0.5
+FIRST_RETRY_S: Final = 2.0
+LAST_RETRY_S: Final = 600.0
+GIVE_UP: Final = timedelta(days=3)
+"""A notification that could not be sent for so long is given up, and kept with its reason."""
+KEEP: Final = timedelta(days=30)
+"""Of ids seen and of what was sent."""
+TIDY_S: Final = 3600.0
+
+
+class Alerting:
+    """The service; one for each outbox.
+
+    Args:
+        bus: Whence findings come.
+        outbox: What is durable.
+        channels: How people are told; with none alerts are kept and shown all the same.
+        clock: The wall clock.
+        policy: When people are told.
+        told: Called with every alert that changed, for a page; must not block.
+        metrics: Told of what happens.
+    """
+
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        outbox: Outbox,
+        channels: Sequence[Channel],
+        clock: Clock,
+        policy: Policy | None = None,
+        told: Callable[[Tracked], None] = lambda _: None,
+        metrics: EngineMetrics | None = None,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self.ready = False
+        self._policy = policy or Policy()
+        self._desk = Desk(self._policy, [msgspec.json.decode(document, type=Tracked) for document in outbox.alerts()])
+        self._bus, self._outbox, self._channels, self._clock = bus, outbox, tuple(channels), clock
+        self._told, self._metrics = told, metrics
+        self._wake = asyncio.Event()
+        self._at_work = asyncio.Lock()
+        """Findings join and notifications are made one after the other: each leaves desk and outbox alike."""
+
+    @property
+    def alerts(self) -> tuple[Tracked, ...]:
+        """All that may still grow."""
+        return self._desk.open
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until told to stop. What was not acknowledged comes again; what was not sent is sent next time."""
+        tasks = [asyncio.create_task(self._listen(stop)), asyncio.create_task(self._tick(stop))]
+        tasks += [asyncio.create_task(self._deliver(channel, stop)) for channel in self._channels]
+        for task in tasks:
+            task.add_done_callback(lambda _: stop.set())  # a defect in one ends all
+        await stop.wait()
+        self._wake.set()
+        await asyncio.gather(*tasks)
+
+    async def _listen(self, stop: asyncio.Event) -> None:
+        failures = 0
+        while not stop.is_set():
+            try:
+                async with self._bus.subscribe(QUEUE, bindings=BINDINGS, prefetch=BATCH) as subscription:
+                    failures = 0
+                    while not stop.is_set():
+                        self.ready = True
+                        await self._take(subscription)
+            except (BusError, LogError) as error:
+                self.ready = False
+                self._count("failures")
+                logging.getLogger(__name__).warning("%s", error)
+                failures += 1
+                await _pause(stop, _delay(failures, most_s=15.0))
+
+    async def _take(self, subscription: Subscription) -> None:
+        """A batch of findings into the outbox, then acknowledged."""
+        deliveries: list[Delivery] = []
+        wait_s = TICK_S
+        while len(deliveries) < BATCH and (delivery := await subscription.take(wait_s=wait_s)) is not None:
+            deliveries.append(delivery)
+            wait_s = 0.0
+        if not deliveries:
+            return
+        now = self._clock.now()
+        readable: dict[str, Finding] = {}
+        for delivery in deliveries:
+            finding = _finding(delivery)
+            if finding is None:
+                self._count("unreadable")
+                await delivery.reject()
+            else:
+                readable[finding.finding_id] = finding
+        new = await asyncio.to_thread(self._outbox.unseen, list(readable)) if readable else set()
+        async with self._at_work:
+            changed = [self._desk.add(finding, now=now) for name, finding in readable.items() if name in new]
+            kept = {each.alert.alert_id: each for each in changed if each is not None}
+            try:
+                await self._keep(kept.values(), seen=readable)
+            except LogError:
+                self._restore()
+                raise
+        for delivery in deliveries:
+            await delivery.ack()
+        self._count("taken", len(new))
+        self._count("repeats", len(readable) - len(new))
+
+    async def _keep(
+        self, changed: Collection[Tracked], *, seen: Iterable[str] = (), tell: Sequence[Notification] = ()
+    ) -> None:
+        kept = (*changed, *self._outages(changed))
+        documents = {each.alert.alert_id: msgspec.json.encode(each) for each in kept}
+        channels = [channel.name for channel in self._channels]
+        await asyncio.to_thread(
+            self._outbox.take,
+            now=self._clock.now(),
+            seen=list(seen),
+            alerts=documents,
+            notifications=list(tell),
+            channels=channels,
+        )
+        for each in kept:
+            self._told(each)
+
+    def _outages(self, changed: Collection[Tracked]) -> list[Tracked]:
+        """Outages that grew with a part of theirs."""
+        parents = {each.part_of for each in changed if each.part_of is not None}
+        return [each for each in self._desk.open if each.alert.alert_id in parents]
+
+    def _restore(self) -> None:
+        """Forget what could not be kept."""
+        self._desk = Desk(self._policy, [msgspec.json.decode(each, type=Tracked) for each in self._outbox.alerts()])
+
+    async def _tick(self, stop: asyncio.Event) -> None:
+        """Tell what is due, and tidy up now and then."""
+        tidied = self._clock.now()
+        while not stop.is_set():
+            now = self._clock.now()
+            async with self._at_work:
+                await self._tell(now)
+                if (now - tidied).total_seconds() > TIDY_S:
+                    await self._tidy(now)
+                    tidied = now
+            await _pause(stop, TICK_S)
+
+    async def _tell(self, now: datetime) -> None:
+        notifications, changed = self._desk.due(now=now)
+        if not changed:
+            return
+        try:
+            await self._keep(changed, tell=notifications)
+        except LogError as error:
+            logging.getLogger(__name__).warning("%s", error)
+            self._restore()
+        else:
+            self._count("notifications", len(notifications))
+            self._wake.set()
+
+    async def _tidy(self, now: datetime) -> None:
+        before = {each.alert.alert_id for each in self._desk.open}
+        newest = max((each.alert.last_at for each in self._desk.open), default=now)
+        self._desk.forget(before=newest - KEEP)
+        gone = before - {each.alert.alert_id for each in self._desk.open}
+        await asyncio.to_thread(self._outbox.drop_alerts, gone)
+        await asyncio.to_thread(self._outbox.tidy, now=now, keep=KEEP)
+
+    async def _deliver(self, channel: Channel, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            waiting = await asyncio.to_thread(self._outbox.due, channel.name, now=self._clock.now())
+            for queued in waiting:
+                if stop.is_set():
+                    return
+                await self._send(channel, queued)
+            if not waiting:
+                self._wake.clear()
+                try:
+                    await asyncio.wait_for(self._wake.wait(), TICK_S)
+                except TimeoutError:
+                    continue
+
+    async def _send(self, channel: Channel, queued: Queued) -> None:
+        sending = await channel.send(queued.notification)
+        now, retry_at = self._clock.now(), None
+        if sending.outcome is Outcome.TEMPORARY and now - queued.notification.made_at < GIVE_UP:
+            delay_s = sending.retry_after_s or _delay(queued.attempts + 1, most_s=LAST_RETRY_S)
+            retry_at = now + timedelta(seconds=delay_s)
+        await asyncio.to_thread(self._outbox.settle, queued, sending, retry_at=retry_at)
+        self._count(f"{channel.name}_{sending.outcome}")
+        if sending.outcome is not Outcome.SENT:
+            logging.getLogger(__name__).warning(
+                "%s: notification %s: %s (%s)",
+                channel.name,
+                queued.notification.notification_id,
+                sending.detail,
+                "will be tried again" if retry_at is not None else "given up",
+            )
+
+    def _count(self, name: str, count: int = 1) -> None:
+        self.counts[name] += count
+        if self._metrics is not None and count:
+            self._metrics.count(name, count)
+
+
+def _finding(delivery: Delivery) -> Finding | None:
+    try:
+        message = decode_outgoing(delivery.message.body)
+    except msgspec.MsgspecError:
+        return None
+    return message.finding() if isinstance(message, FindingRaised) else None
+
+
+def _delay(failures: int, *, most_s: float) -> float:
+    """Growing, with jitter."""
+    return float(min(most_s, FIRST_RETRY_S * 2 ** min(failures - 1, 12)) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+__all__ = ["BINDINGS", "QUEUE", "Alerting"]

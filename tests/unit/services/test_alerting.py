@@ -1,0 +1,379 @@
+"""Alerting over real parts: a bus, an outbox on disk, a mail server and a webhook receiver; stopped and back."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import json
+import socket
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email import policy
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from plugcast.adapters.clock import SystemClock
+from plugcast.adapters.memory_bus import MemoryBus
+from plugcast.adapters.notify.mail import MailChannel
+from plugcast.adapters.notify.webhook import WebhookChannel, signed, verify
+from plugcast.adapters.outbox import MOST_QUEUED, Outbox
+from plugcast.alerts.lifecycle import Policy
+from plugcast.domain.finding import Cause, Severity
+from plugcast.domain.outgoing import FindingRaised, ReasonGiven, encode_outgoing
+from plugcast.errors import ConfigError, LogFullError
+from plugcast.ports import BusMessage, Outcome, Sending
+from plugcast.services.alert_channels import sample
+from plugcast.services.alerting import Alerting
+from plugcast.services.stream.publishing import bus_message
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+    from email.message import EmailMessage
+
+    from plugcast.domain.alert import Notification
+    from plugcast.ports import Channel
+
+ROOT = Path(__file__).resolve().parents[3]
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+QUICK = Policy(hold=timedelta(seconds=0.2))
+SECRET = b"0123456789abcdef"
+
+
+def message(number: int, *, station: str | None = None, minutes: float = 0.0) -> BusMessage:
+    made = FindingRaised(
+        v=1,
+        finding_id=f"f{number}",
+        session_id=f"s{number}",
+        site_id="depot",
+        station_id=station or f"post-{number}",
+        user_id=None,
+        observed_at=NOW + timedelta(minutes=minutes),
+        score=0.9,
+        p_value=None,
+        cause=Cause.METER_FAULT,
+        severity=Severity.CRITICAL,
+        by="rule:meter",
+        reasons=(ReasonGiven(feature="meter", text="delivered 1875.5 kWh in 2.7 h", contribution=1.0),),
+    )
+    return bus_message(made, encode_outgoing(made))
+
+
+class Recorder:
+    """A channel that says what it is told to say, and keeps what it was given."""
+
+    def __init__(self, *answers: Outcome) -> None:
+        self.name = "recorder"
+        self.sent: list[Notification] = []
+        self._answers = list(answers)
+
+    async def send(self, notification: Notification) -> Sending:
+        self.sent.append(notification)
+        outcome = self._answers.pop(0) if self._answers else Outcome.SENT
+        return Sending(outcome=outcome, detail="as told", retry_after_s=0.05)
+
+
+@asynccontextmanager
+async def running(path: Path, bus: MemoryBus, channels: Sequence[Channel]) -> AsyncIterator[Alerting]:
+    stop = asyncio.Event()
+    with Outbox(path) as outbox:
+        service = Alerting(bus=bus, outbox=outbox, channels=channels, clock=SystemClock(), policy=QUICK)
+        task = asyncio.create_task(service.run(stop))
+        async with asyncio.timeout(10):
+            while not service.ready:  # noqa: ASYNC110 - the service knows no tests
+                await asyncio.sleep(0.01)
+        try:
+            yield service
+        finally:
+            stop.set()
+            await task
+
+
+async def until(reached: Any, seconds: float = 20.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not reached():  # noqa: ASYNC110 - any condition, the disk's too
+            await asyncio.sleep(0.02)
+
+
+def test_each_alert_is_sent_once_however_often_its_finding_comes(tmp_path: Path) -> None:
+    channel = Recorder()
+
+    async def play() -> None:
+        bus = MemoryBus()
+        async with running(tmp_path / "outbox", bus, [channel]) as service:
+            for _ in range(3):
+                await bus.publish([message(1), message(2, minutes=60)])
+            await until(lambda: len(channel.sent) >= 2)
+            assert service.counts["repeats"] == 4
+        async with running(tmp_path / "outbox", bus, [channel]) as service:
+            await bus.publish([message(1)])
+            await asyncio.sleep(1.0)
+            assert service.counts["repeats"] == 1
+            assert len(service.alerts) == 2
+
+    asyncio.run(play())
+    assert len(channel.sent) == 2
+
+
+def test_a_temporary_failure_is_tried_again_and_a_permanent_one_is_kept_with_its_reason(tmp_path: Path) -> None:
+    channel = Recorder(Outcome.TEMPORARY, Outcome.TEMPORARY, Outcome.SENT, Outcome.PERMANENT)
+
+    async def play() -> None:
+        bus = MemoryBus()
+        async with running(tmp_path / "outbox", bus, [channel]) as service:
+            await bus.publish([message(1)])
+            await until(lambda: service.counts["recorder_sent"] == 1)
+            await bus.publish([message(2)])
+            await until(lambda: service.counts["recorder_permanent"] == 1)
+
+    asyncio.run(play())
+    assert [len({n.notification_id for n in channel.sent[:3]}), len(channel.sent)] == [1, 4]
+    with Outbox(tmp_path / "outbox") as outbox:
+        states = {row.notification.alert.station_id: (row.state, row.attempts, row.detail) for row in outbox.sendings()}
+    assert states == {"post-1": ("sent", 3, "as told"), "post-2": ("failed", 1, "as told")}
+
+
+def test_what_was_taken_in_is_sent_by_whoever_comes_next(tmp_path: Path) -> None:
+    """The service dies after it took the finding in and before anybody was told."""
+    channel = Recorder()
+
+    async def play() -> None:
+        bus = MemoryBus()
+        async with running(tmp_path / "outbox", bus, []):
+            await bus.publish([message(1)])
+        async with running(tmp_path / "outbox", bus, [channel]):
+            await until(lambda: channel.sent)
+
+    asyncio.run(play())
+    assert channel.sent[0].alert.finding_id == "f1"
+
+
+def test_rubbish_on_the_bus_is_a_dead_letter_and_stops_nothing(tmp_path: Path) -> None:
+    channel, bus = Recorder(), MemoryBus()
+
+    async def play() -> None:
+        async with running(tmp_path / "outbox", bus, [channel]):
+            await bus.publish([BusMessage(message_id="x", routing_key="finding.x", body=b"\xff\x00"), message(1)])
+            await until(lambda: channel.sent)
+
+    asyncio.run(play())
+    assert [letter.body for letter in bus.dead("alerts")] == [b"\xff\x00"]
+
+
+def test_a_full_outbox_takes_nothing_and_keeps_what_it_has(tmp_path: Path) -> None:
+    with Outbox(tmp_path / "outbox") as outbox:
+        notifications = [sample(now=NOW + timedelta(seconds=n)) for n in range(MOST_QUEUED)]
+        outbox.take(now=NOW, notifications=notifications, channels=["mail"])
+        with pytest.raises(LogFullError):
+            outbox.take(now=NOW, seen=["y"], notifications=[sample()], channels=["mail"])
+        assert outbox.unseen(["y"]) == {"y"}
+
+
+# --- mail, over real SMTP
+
+
+class MailServer:
+    """scripts/mail_sink.py as a process that may be stopped and started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            self.port: int = taken.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, str(ROOT / "scripts" / "mail_sink.py")]
+        self._process = subprocess.Popen([*command, "--port", str(self.port), "--folder", str(self.folder)])
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def mails(self) -> list[EmailMessage]:
+        found = [path.read_bytes() for path in sorted(self.folder.glob("*.eml"))]
+        return [email.message_from_bytes(content, policy=policy.default) for content in found]
+
+    def channel(self, *receivers: str) -> MailChannel:
+        to = receivers or ("operator@example.org",)
+        return MailChannel(host="127.0.0.1", port=self.port, sender="plugcast@example.org", receivers=to)
+
+
+@pytest.fixture
+def mail_server(tmp_path: Path) -> Iterator[MailServer]:
+    made = MailServer(tmp_path / "mail")
+    yield made
+    made.stop()
+
+
+def test_a_mail_server_that_is_away_loses_and_doubles_nothing(tmp_path: Path, mail_server: MailServer) -> None:
+    async def play() -> None:
+        bus = MemoryBus()
+        async with running(tmp_path / "outbox", bus, [mail_server.channel()]) as service:
+            await bus.publish([message(1), message(2, minutes=60)])
+            await until(lambda: service.counts["mail_temporary"] >= 2)
+            mail_server.start()
+            await until(lambda: service.counts["mail_sent"] == 2)
+            await bus.publish([message(3, minutes=120)])
+            await until(lambda: service.counts["mail_sent"] == 3)
+
+    asyncio.run(play())
+    mails = mail_server.mails()
+    assert sorted(str(mail["Subject"]) for mail in mails) == [
+        f"[critical] depot, post-{n}: meter fault" for n in (1, 2, 3)
+    ]
+    assert len({mail["Message-ID"] for mail in mails}) == 3
+    for mail in mails:
+        for kind in ("plain", "html"):
+            body = mail.get_body((kind,))
+            assert body is not None
+            assert "delivered 1875.5 kWh in 2.7 h" in body.get_content()
+
+
+def test_twenty_stations_out_at_once_are_one_mail(tmp_path: Path, mail_server: MailServer) -> None:
+    mail_server.start()
+
+    async def play() -> None:
+        bus = MemoryBus()
+        async with running(tmp_path / "outbox", bus, [mail_server.channel()]) as service:
+            await bus.publish([message(n, minutes=n / 10) for n in range(20)])
+            await until(lambda: service.counts["mail_sent"] == 1)
+            await asyncio.sleep(1.0)
+
+    asyncio.run(play())
+    (mail,) = mail_server.mails()
+    assert mail["Subject"] == "[critical] depot, 20 stations: site event"
+
+
+def test_refusals_for_good_and_for_now_are_told_apart(mail_server: MailServer) -> None:
+    mail_server.start()
+
+    async def ask(*receivers: str) -> Outcome:
+        channel = mail_server.channel(*receivers)
+        for _ in range(100):
+            sending = await channel.send(sample())
+            if "Connect" not in sending.detail:  # the server is up
+                return sending.outcome
+            await asyncio.sleep(0.1)
+        raise AssertionError(sending)
+
+    assert asyncio.run(ask("refuse@example.org")) is Outcome.PERMANENT
+    assert asyncio.run(ask("later@example.org")) is Outcome.TEMPORARY
+    assert asyncio.run(ask("operator@example.org", "refuse@example.org")) is Outcome.SENT
+
+
+def test_a_name_cannot_add_a_header(mail_server: MailServer) -> None:
+    evil = sample()
+    alert = msgspec.structs.replace(evil.alert, station_id="a\r\nBcc: all@example.org")
+    made = msgspec.structs.replace(evil, alert=alert)
+    mail = mail_server.channel().message(made)
+    assert mail["Bcc"] is None
+    assert "\n" not in str(mail["Subject"])
+
+
+@pytest.mark.parametrize("address", ["", "nobody", "a@", "@b", "a@b\r\nBcc: c@d"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match="wanted an address"):
+        MailChannel(host="localhost", port=25, sender="a@b.c", receivers=[address])
+
+
+# --- webhooks, over real HTTP
+
+
+class Receiver(ThreadingHTTPServer):
+    """Answers what it is told to, and keeps what it is sent."""
+
+    def __init__(self, *answers: tuple[int, dict[str, str]]) -> None:
+        self.answers = list(answers)
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.thread = Thread(target=self.serve_forever, daemon=True)
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/hook"
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.thread.join()
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+        status, headers = self.server.answers.pop(0) if self.server.answers else (204, {})
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_webhook_is_signed_so_that_the_receiver_can_tell() -> None:
+    with Receiver() as receiver:
+        channel = WebhookChannel(url=receiver.url, secret=SECRET, clock=SystemClock())
+        notification = sample()
+        assert asyncio.run(channel.send(notification)) == Sending(outcome=Outcome.SENT)
+        ((headers, body),) = receiver.got
+    assert verify(headers, body, secret=SECRET, now=datetime.now(UTC))
+    assert not verify(headers, body + b" ", secret=SECRET, now=datetime.now(UTC))
+    assert not verify(headers, body, secret=SECRET[::-1], now=datetime.now(UTC))
+    assert not verify(headers, body, secret=SECRET, now=datetime.now(UTC) + timedelta(minutes=6))
+    assert not verify({}, body, secret=SECRET, now=datetime.now(UTC))
+    told = json.loads(body)
+    assert (told["type"], told["data"]["notification_id"]) == ("alert.new", notification.notification_id)
+    assert SECRET.decode() not in repr(headers) + body.decode()
+
+
+def test_the_signature_is_that_of_the_specification() -> None:
+    """The vector of standardwebhooks.com's libraries, its secret as bytes."""
+    import base64  # noqa: PLC0415 - this test alone
+
+    secret = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    at = datetime.fromtimestamp(1614265330, UTC)
+    headers = signed("msg_p5jXN8AQM9LWM0D4loKWxJek", b'{"test": 2432232314}', at=at, secret=secret)
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "outcome", "retry_s"),
+    [
+        (400, {}, Outcome.PERMANENT, None),
+        (404, {}, Outcome.PERMANENT, None),
+        (301, {"location": "http://127.0.0.1:1/"}, Outcome.PERMANENT, None),
+        (429, {"retry-after": "7"}, Outcome.TEMPORARY, 7.0),
+        (503, {"retry-after": "999999999"}, Outcome.TEMPORARY, 3600.0),
+        (500, {"retry-after": "soon"}, Outcome.TEMPORARY, None),
+    ],
+)
+def test_answers_are_final_or_not(
+    status: int, headers: dict[str, str], outcome: Outcome, retry_s: float | None
+) -> None:
+    with Receiver((status, headers)) as receiver:
+        channel = WebhookChannel(url=receiver.url, secret=SECRET, clock=SystemClock())
+        sending = asyncio.run(channel.send(sample()))
+    assert (sending.outcome, sending.retry_after_s) == (outcome, retry_s)
+
+
+def test_nobody_there_is_temporary_and_a_bad_setting_is_refused() -> None:
+    channel = WebhookChannel(url="http://127.0.0.1:1/", secret=SECRET, clock=SystemClock())
+    assert asyncio.run(channel.send(sample())).outcome is Outcome.TEMPORARY
+    with pytest.raises(ConfigError, match="secret of at least"):
+        WebhookChannel(url="http://127.0.0.1:1/", secret=b"short", clock=SystemClock())
+    with pytest.raises(ConfigError, match="wanted an address"):
+        WebhookChannel(url="file:///etc/passwd", secret=SECRET, clock=SystemClock())
