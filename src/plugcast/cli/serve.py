@@ -172,7 +172,7 @@ def site(
 
     place = log or settings.stream.log
     engine, metrics = detector_engine(model, place, settings)
-    opened, bus = open_log(place), MemoryBus()
+    opened, bus = open_log(place, kafka=settings.kafka), MemoryBus()
     channels = channels_of(settings)
     service, page = alerting(bus, settings, channels, metrics)
     publisher = Publisher(lambda: opened.worker("publishers", [topics.FINDINGS]), bus, metrics=metrics)

@@ -73,7 +73,7 @@ def forecaster_engine(folder: Path, place: str, settings: Settings) -> tuple[Eng
         LogError: The log cannot be reached.
     """
     models = load_live(LocalArtifacts(folder))
-    log = open_log(place)
+    log = open_log(place, kafka=settings.kafka)
     log.ensure(specs())
     metrics = EngineMetrics("forecast")
     engine = Engine(
