@@ -64,6 +64,11 @@ class Point(NamedTuple):
         return self.offered_a >= OFFERED_A
 
     @property
+    def gives(self) -> bool:
+        """Whether the car feeds back."""
+        return self.current_a < -FLOW_A or self.power_kw < -FLOW_KW
+
+    @property
     def refuses(self) -> bool:
         """Whether the pilot is known to let nothing flow, for long enough that the car must have followed."""
         return self.offered_a < OFFERED_A and self.settled
@@ -164,7 +169,7 @@ class Offer(msgspec.Struct):
             self.unoffered.step(one.at_us, two.at_us, _strength(one, two), max(one.offered_a, two.offered_a))
         else:
             self.unoffered.stop()
-        self.ever = self.ever or one.flows or two.flows
+        self.ever = self.ever or one.flows or two.flows or two.gives
         if not self.ever and one.offers and two.offers:
             self.undrawn.step(one.at_us, two.at_us, two.offered_a, _known(two.current_a))
         else:

@@ -86,6 +86,7 @@ SOUND = {
     "a current that follows the pilot late": series((20, 32, 31), (0.5, 12, 31), (20, 12, 12)),
     "a battery kept warm after it is full": series((40, 16, 15), *[(3, 16, 4.0), (25, 16, 0.0)] * 4),
     "samples a quarter of an hour apart": series((60, 16, 15), (45, 16, 0), step_s=900),
+    "a car that feeds back": series((60, 16, -8), (60, 16, 0), energy_register_kwh=None),
     "nothing but current": series((60, 16, 15), (60, 16, 0), power_kw=None, voltage_v=None, energy_register_kwh=None),
 }
 
