@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from plugcast.anomaly.budget import CLEAR_AFTER, Episodes, RollingBudget
+from plugcast.anomaly.budget import CLEAR_AFTER, MOST_GENEROUS, WINDOW, Episodes, RollingBudget
 from plugcast.anomaly.collective import binomial_tail
 from plugcast.anomaly.feedback import MOST_LEANING, Entry, Feedback, Verdict
 from plugcast.anomaly.scale import RobustScale
@@ -31,6 +31,29 @@ def test_alarms_keep_to_the_budget_also_when_all_scores_drift(drift: float) -> N
         if not 60 < day <= 88:  # four weeks to learn the new regime
             alarms, allowed = alarms + told, allowed + 0.2 * len(STATIONS) / 7
     assert 1 / 1.25 < alarms / allowed < 1.25
+
+
+def test_silent_days_save_nothing_up_and_no_level_is_absurd() -> None:
+    """A month without records is followed by the level of the day before; a quiet month asks for six times at most."""
+    rng = np.random.default_rng(3)
+    budget = RollingBudget(calibrate(rng.normal(size=2000), station_weeks=100.0, alarms_per_station_week=0.2))
+    for day in range(1, 15):
+        budget.close(day, scores=rng.normal(size=100).tolist(), stations=STATIONS, alarms=0)
+    saved, before = budget.debt, budget.level(15)
+    assert budget.level(45).alpha <= before.alpha
+    assert budget.debt == saved
+    usual = 0.2 / 7  # a session a station and day
+    assert before.alpha == pytest.approx(MOST_GENEROUS * usual)
+
+
+def test_a_window_of_many_held_out_scores_begins_like_the_whole() -> None:
+    scores = np.random.default_rng(4).normal(size=3 * WINDOW)
+    threshold = calibrate(scores, station_weeks=100.0, alarms_per_station_week=0.2)
+    budget = RollingBudget(threshold)
+    for day in range(1, 4):  # enough new scores for the tail to be fitted anew, to the window
+        budget.close(day, scores=np.random.default_rng(day).normal(size=100).tolist(), stations=STATIONS, alarms=0)
+    probes = np.array([-1.0, 0.0, 1.0, 2.0, 3.0])
+    np.testing.assert_allclose(budget.p_values(probes), threshold.p_values(probes), rtol=0.25)
 
 
 def test_the_tail_goes_on_where_ranks_end_and_is_calibrated() -> None:
