@@ -14,7 +14,7 @@ from benches.registry import Bar
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from plugcast.anomaly.stack import fit_unsupervised
+from plugcast.anomaly.unsupervised import fit_unsupervised
 from plugcast.schemas import SESSIONS, conform
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from plugcast.anomaly.extended import ExtendedForest, fit_extended_forest
 from plugcast.anomaly.faults import FaultClassifier, fit_faults
 from plugcast.anomaly.forests import fit_forest
 from plugcast.anomaly.neighbours import Neighbours, fit_neighbours
-from plugcast.anomaly.stack import fit_unsupervised
+from plugcast.anomaly.unsupervised import fit_unsupervised
 from plugcast.domain.finding import Cause
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from plugcast.anomaly.faults import FaultClassifier, fit_faults
 from plugcast.anomaly.forests import IsolationForest, fit_forest
 from plugcast.anomaly.neighbours import Neighbours, fit_neighbours
 from plugcast.anomaly.threshold import Tail
+from plugcast.domain.finding import Severity
 from plugcast.features.sessions import SessionFeatures
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ TRUSTED: Final = 3.0
 """Evidence that some thousand held-out sessions can show by themselves; what the tail adds to it counts a quarter, so
 that one part that is beside itself (every session of a silent month without its end) does not drown the others."""
 BEYOND: Final = 0.25
+NOTICE: Final = 0.5
+"""A rule of severity info tells what happens every week: it is this share of the evidence of its rarity."""
 HELD_OUT_SHARE: Final = 0.3
 """The later part of the training period calibrates; then the detectors are fitted anew, on the newest."""
 
@@ -188,8 +191,21 @@ class Stack:
     def evidence(self, matrix: Floats, broken: Sequence[Sequence[Broken]]) -> dict[str, Floats]:
         """Evidence of each part, (rows,) each; a row's does not depend on the others."""
         made = {name: self.tails[name].evidence(part.score(matrix, NAMES)) for name, part in self.scorers.items()}
-        rules = [max((self.rule_evidence.get(b.rule, self.unbroken) for b in found), default=0.0) for found in broken]
-        return made | {"rules": np.array(rules, dtype=np.float64)}
+        return made | {"rules": self.of_rules(broken)}
+
+    def of_rules(self, broken: Sequence[Sequence[Broken]]) -> Floats:
+        """Evidence of the rarest rule that each row breaks, (rows,); 0 where it breaks none."""
+        rows = [
+            max(
+                (
+                    self.rule_evidence.get(b.rule, self.unbroken) * (NOTICE if b.severity == Severity.INFO else 1.0)
+                    for b in found
+                ),
+                default=0.0,
+            )
+            for found in broken
+        ]
+        return np.array(rows, dtype=np.float64)
 
     def total(self, evidence: Mapping[str, Floats], leaning: Floats | None = None) -> Floats:
         """The weighed sum of squares; HIGHER is odder. See :func:`weigh`."""
@@ -243,8 +259,7 @@ def fit_stack(ordinary: Rows, faulty: Faulty | None, *, seed: int, spec: StackSp
         weights=spec.weights,
     )
     scores = {name: stack.tails[name].evidence(part.score(later.matrix, NAMES)) for name, part in first.items()}
-    rules = [max((stack.rule_evidence[b.rule] for b in found), default=0.0) for found in later.broken]
-    return stack, stack.total(scores | {"rules": np.array(rules, dtype=np.float64)})
+    return stack, stack.total(scores | {"rules": stack.of_rules(later.broken)})
 
 
 def refit_faults(stack: Stack, ordinary: Rows, faulty: Faulty, *, seed: int, spec: StackSpec) -> Stack:
@@ -296,44 +311,3 @@ def _fit(rows: Rows, faulty: Faulty | None, seed: int, spec: StackSpec, *, heads
     if faults is not None:
         made["faults"] = faults
     return made
-
-
-FEW_REFERENCES: Final = 256
-"""Where odd rows may be many, few references seldom hold two of them side by side."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Unsupervised:
-    """The three detectors that need no faults, on any table of numbers."""
-
-    names: tuple[str, ...]
-    scorers: Mapping[str, Scorer]
-    tails: Mapping[str, Tail]
-
-    def score(self, matrix: Floats, names: Sequence[str]) -> Floats:
-        """Mean evidence of the parts; HIGHER is odder."""
-        total = np.zeros(len(matrix))
-        for name, part in self.scorers.items():
-            evidence = self.tails[name].evidence(part.score(matrix, names))
-            total += evidence
-        return total / len(self.scorers)
-
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """All that decides its scores, but for names."""
-        return {
-            f"{part}.{name}": array
-            for part, scorer in self.scorers.items()
-            for name, array in scorer.to_arrays().items()
-        } | {f"{part}-held-out": tail.held_out for part, tail in self.tails.items()}
-
-
-def fit_unsupervised(matrix: Floats, names: Sequence[str], *, seed: int, spec: StackSpec | None = None) -> Unsupervised:
-    """Fit on (rows, columns) of any kind, odd ones among them; ranked among themselves, not held out."""
-    size = spec or StackSpec()
-    scorers: dict[str, Scorer] = {
-        "forest": fit_forest(matrix, names, seed=seed, trees=size.forest_trees, subsample=size.forest_subsample),
-        "extended": fit_extended_forest(matrix, names, seed=seed, terms=size.extended_terms, trees=size.extended_trees),
-        "neighbours": fit_neighbours(matrix, names, seed=seed, references=FEW_REFERENCES, k=size.neighbours),
-    }
-    tails = {name: Tail(held_out=np.sort(part.score(matrix, names))) for name, part in scorers.items()}
-    return Unsupervised(names=tuple(sorted(names)), scorers=scorers, tails=tails)
