@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from plugcast.anomaly.stack import fit_unsupervised
+from plugcast.anomaly.unsupervised import fit_unsupervised
 
 if TYPE_CHECKING:
     from benches.series_trials import SeriesTrial
