@@ -88,6 +88,8 @@ class StreamSettings(_Section):
     bus: SecretStr = SecretStr("")
     """Where findings are published: ``amqp://user:password@host:port/vhost``, or ``amqps://``. Best set through the
     environment, ``PLUGCAST__STREAM__BUS``. Left empty, publisher and alerts run in one process without a broker."""
+    unroutable: Literal["wait", "drop"] = "wait"
+    """A finding that no queue of the bus wants waits for one, holding up those after it, or is dropped and counted."""
     health_port: int = Field(default=0, ge=0, le=65_535)
     """Where a service tells its health and metrics; 0 takes a free port and says which."""
     batch: int = Field(default=1_000, ge=1, le=100_000)

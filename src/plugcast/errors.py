@@ -113,7 +113,16 @@ class LogFencedError(LogError):
 
 
 class BusError(PlugcastError):
-    """Messages could not be handed on; those handed on before are safe."""
+    """Messages could not be handed on; those handed on before are safe.
+
+    Args:
+        message: What happened.
+        message_ids: Of the messages that are not known to be durable; to be published again.
+    """
+
+    def __init__(self, message: str, *, message_ids: Iterable[str] = ()) -> None:
+        self.message_ids = frozenset(message_ids)
+        super().__init__(message)
 
 
 class BusUnavailableError(BusError):
@@ -121,7 +130,7 @@ class BusUnavailableError(BusError):
 
 
 class UnroutableError(BusError):
-    """No queue wants a message, so that nobody would ever hear of it."""
+    """No queue wants a message, so that nobody would ever hear of it; all others of the call are durable."""
 
 
 class MissingExtraError(PlugcastError):

@@ -86,9 +86,14 @@ class BusContract(ABC):
 
     def test_what_nobody_wants_is_an_error(self) -> None:
         async def test(bus: Bus, queue: str) -> None:
-            async with bus.subscribe(queue, bindings=["finding.critical.#"]):
-                with pytest.raises(UnroutableError, match=r"finding\.info"):
-                    await bus.publish([finding(1, "finding.info.a.x")])
+            wanted = "finding.critical.a.x"
+            async with bus.subscribe(queue, bindings=["finding.critical.#"]) as subscription:
+                messages = [finding(1, wanted), finding(2, "finding.info.a.x"), finding(3, wanted)]
+                publishing = asyncio.create_task(bus.publish(messages))
+                assert await acked(subscription, 2) == [messages[0], messages[2]]
+                with pytest.raises(UnroutableError, match=r"finding\.info") as refused:
+                    await publishing
+                assert refused.value.message_ids == {"id-2"}
 
         self.run(test)
 
@@ -201,8 +206,9 @@ class TestMemoryBus(BusContract):
                 task = asyncio.create_task(bus.publish([finding(1)]))
                 await asyncio.sleep(0)
                 await bus.close()
-                with pytest.raises(BusUnavailableError):
+                with pytest.raises(BusUnavailableError) as refused:
                     await task
+                assert refused.value.message_ids == {"id-1"}
 
         self.run(test)
 
@@ -256,7 +262,8 @@ def test_an_address_that_is_none_is_refused_without_its_password() -> None:
 def test_nobody_there_is_said_without_the_password() -> None:
     bus = RabbitBus("amqp://user:secret@127.0.0.1:1/")
     with pytest.raises(BusUnavailableError) as refused:
-        asyncio.run(bus.publish([finding(1)]))
+        asyncio.run(bus.publish([finding(n) for n in range(1_001)]))
+    assert refused.value.message_ids == {f"id-{n}" for n in range(1_001)}
     assert "127.0.0.1:1" in str(refused.value)
     assert "secret" not in str(refused.value)
 

@@ -69,13 +69,17 @@ class MemoryBus:
     async def publish(self, messages: Sequence[BusMessage]) -> None:
         """Hand over messages and wait until each queue's subscriber has settled them."""
         if self._closed:
-            raise BusUnavailableError("This bus is closed.")
+            raise BusUnavailableError("This bus is closed.", message_ids=(m.message_id for m in messages))
         wanted = [(message, self._wanting(message.routing_key)) for message in messages]
-        for message, queues in wanted:
-            if not queues:
-                raise UnroutableError(f"No queue wants {message.routing_key!r}. Start what should subscribe to it.")
-        settled = [self._put(queue, message) for message, queues in wanted for queue in queues]
-        await asyncio.gather(*settled)
+        settled = [(m.message_id, self._put(queue, m)) for m, queues in wanted for queue in queues]
+        ended = await asyncio.gather(*(future for _, future in settled), return_exceptions=True)
+        if lost := {name for (name, _), outcome in zip(settled, ended, strict=True) if outcome is not None}:
+            raise BusUnavailableError("The bus was closed.", message_ids=lost)
+        if unwanted := [message for message, queues in wanted if not queues]:
+            raise UnroutableError(
+                f"No queue wants {unwanted[0].routing_key!r}. Start what should subscribe to it.",
+                message_ids=(message.message_id for message in unwanted),
+            )
 
     def _wanting(self, routing_key: str) -> list[_Queue]:
         return [q for q in self._queues.values() if any(matches(binding, routing_key) for binding in q.bindings)]

@@ -63,26 +63,45 @@ class RabbitBus:
 
     async def publish(self, messages: Sequence[BusMessage]) -> None:
         """Persistent, mandatory and confirmed, a window of them at a time."""
+        unwanted: list[BusMessage] = []
         for start in range(0, len(messages), WINDOW):
-            await self._window(messages[start : start + WINDOW])
+            window = messages[start : start + WINDOW]
+            try:
+                unwanted += await self._window(window)
+            except BusUnavailableError as error:
+                later = [*unwanted, *messages[start + WINDOW :]]
+                unsent = error.message_ids or {message.message_id for message in window}
+                raise BusUnavailableError(
+                    str(error), message_ids={*unsent, *(message.message_id for message in later)}
+                ) from error
+        if unwanted:
+            raise UnroutableError(
+                f"No queue wants {unwanted[0].routing_key!r}. Start what should subscribe to it.",
+                message_ids=(message.message_id for message in unwanted),
+            )
 
-    async def _window(self, messages: Sequence[BusMessage]) -> None:
+    async def _window(self, messages: Sequence[BusMessage]) -> list[BusMessage]:
+        """Publish these together; returns those that no queue wants."""
         target = await self._open()
         sent = await asyncio.gather(*(_send(target, message) for message in messages), return_exceptions=True)
-        failed = [outcome for outcome in sent if isinstance(outcome, BaseException)]
-        for outcome in failed:
-            if isinstance(outcome, PublishError):
-                key = messages[sent.index(outcome)].routing_key
-                raise UnroutableError(f"No queue wants {key!r}. Start what should subscribe to it.") from outcome
-        if failed:
-            if not isinstance(failed[0], DeliveryError):
+        failed = {
+            message.message_id: outcome
+            for message, outcome in zip(messages, sent, strict=True)
+            if isinstance(outcome, BaseException)
+        }
+        errors = [error for error in failed.values() if not isinstance(error, PublishError)]
+        if errors:
+            if not all(isinstance(error, DeliveryError) for error in errors):
                 await self._drop()
-            if not isinstance(failed[0], (*_GONE, asyncio.CancelledError)):  # aiormq cancels what a lost channel owed
-                raise failed[0]
+            for error in errors:  # aiormq cancels what a lost channel owed
+                if not isinstance(error, (*_GONE, asyncio.CancelledError)):
+                    raise error
             raise BusUnavailableError(
                 f"RabbitMQ at {self._name} confirmed {len(sent) - len(failed)} of {len(sent)} messages: "
-                f"{type(failed[0]).__name__}."
-            ) from failed[0]
+                f"{type(errors[0]).__name__}.",
+                message_ids=failed,
+            ) from errors[0]
+        return [message for message in messages if message.message_id in failed]
 
     async def _open(self) -> aio_pika.abc.AbstractExchange:
         async with self._opening:

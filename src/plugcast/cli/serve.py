@@ -104,7 +104,7 @@ def publish(
     from plugcast.domain import topics
     from plugcast.services.stream.metrics import EngineMetrics
     from plugcast.services.stream.places import open_bus, open_log
-    from plugcast.services.stream.publishing import Publisher
+    from plugcast.services.stream.publishing import GROUP, Publisher
     from plugcast.services.stream.topics import specs
 
     place = log or settings.stream.log
@@ -112,7 +112,12 @@ def publish(
     opened = open_log(place, kafka=settings.kafka)
     opened.ensure(specs())
     metrics = EngineMetrics("publish")
-    publisher = Publisher(lambda: opened.worker("publishers", [topics.FINDINGS]), bus, metrics=metrics)
+    publisher = Publisher(
+        lambda: opened.worker(GROUP, [topics.FINDINGS]),
+        bus,
+        unroutable=settings.stream.unroutable,
+        metrics=metrics,
+    )
 
     async def work(stop: asyncio.Event) -> None:
         await publisher.run(stop)

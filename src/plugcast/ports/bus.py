@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
+
+MAX_NAME_BYTES: Final = 255
+"""Of a message's id or routing key in UTF-8: what AMQP can carry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,12 @@ class BusMessage:
     routing_key: str
     """Words with dots between, e.g. ``finding.critical.meter_fault.site``; queues choose by them."""
     body: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse what no broker would carry."""
+        for name in (self.message_id, self.routing_key):
+            if len(name.encode()) > MAX_NAME_BYTES:
+                raise ValueError(f"wanted an id and a routing key of at most {MAX_NAME_BYTES} bytes, found {name!r}")
 
 
 @runtime_checkable
@@ -62,8 +71,8 @@ class Bus(Protocol):
     async def publish(self, messages: Sequence[BusMessage]) -> None:
         """Hand over messages; returns once every one is durable in every queue that wants it.
 
-        Raises BusUnavailableError (some may be there: publish all again) or UnroutableError (no queue wants one of
-        them: nobody would ever hear of it).
+        Raises BusUnavailableError (its ``message_ids`` are not known to be there: publish those again) or
+        UnroutableError (no queue wants its ``message_ids``: nobody would ever hear of them; all others are durable).
         """
         ...
 
