@@ -87,10 +87,11 @@ class Service:
 # --- Kafka
 
 
-def _classpath(folder: Path) -> str:
+def _classpath() -> str:
     """Kafka's jars in Maven's own repository; asked for once, and again when the POM has changed or a jar is gone."""
     pom = ROOT / "deploy" / "dev" / "pom.xml"
-    kept = folder.parent / f"kafka-classpath-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
+    kept = ROOT / ".cache" / f"kafka-classpath-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
+    kept.parent.mkdir(exist_ok=True)
     if kept.exists() and all(Path(jar).exists() for jar in kept.read_text(encoding="utf-8").split(":")):
         return kept.read_text(encoding="utf-8")
     print("Fetching Kafka with Maven ...", file=sys.stderr)
@@ -104,7 +105,7 @@ def _classpath(folder: Path) -> str:
 
 
 def _kafka(folder: Path, ports: list[int]) -> tuple[list[str], dict[str, str]]:
-    classpath, settings, data = _classpath(folder), folder / "server.properties", folder / "data"
+    classpath, settings, data = _classpath(), folder / "server.properties", folder / "data"
     template = (ROOT / "deploy" / "dev" / "kafka.properties").read_text(encoding="utf-8")
     settings.write_text(template.format(broker=ports[0], controller=ports[1], data=data), encoding="utf-8")
     java = ["java", "-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-Djava.awt.headless=true", "-cp", classpath]
