@@ -33,7 +33,8 @@ services-down: ## Stop what services-up started
 docs: ## Write the generated references and build the site into site/
 	@scripts/setup dev >&2
 	@.venv/bin/python scripts/make_docs.py
-	@.venv/bin/zensical build --clean --strict $(ARGS)
+	@rm -rf site # --clean would take all of .cache with it, running servers' data too
+	@.venv/bin/zensical build --strict $(ARGS)
 
 notebooks: ## Execute the notebooks into out/notebooks/
 	@scripts/setup dev >&2
