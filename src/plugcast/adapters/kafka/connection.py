@@ -120,6 +120,7 @@ class Connection:
             "bootstrap.servers": self.servers,
             "client.id": "plugcast",
             "logger": LOGGER,
+            "log_level": 2,  # an outage would be told many times a second; calls that fail say what is wrong
             "error_cb": self._trouble.tell,
             "log.connection.close": False,
             "socket.keepalive.enable": True,
