@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from plugcast.ports import Bus, Channel
     from plugcast.services.alerting import Alerting
     from plugcast.services.stream.engine import Engine
+    from plugcast.services.stream.forwarding import Forwarder
     from plugcast.services.stream.metrics import EngineMetrics
 
 ModelOption = Annotated[
@@ -41,6 +42,7 @@ def register(app: typer.Typer) -> None:
     group.command("detect")(detect)
     group.command("forecast")(forecast)
     group.command("publish")(publish)
+    group.command("forward")(forward)
     group.command("alerts")(alerts)
     group.command("site")(site)
     app.add_typer(group, name="serve")
@@ -126,6 +128,46 @@ def publish(
     what = f"Publishing findings of {place}"
     _serve(work, metrics, ready=lambda: publisher.ready, port=_port(settings, health_port), what=what)
     output.err().print(f"Stopped: {publisher.counts['published']:,} findings published.")
+
+
+def forward(
+    *,
+    journal: Annotated[str, typer.Option("--journal", help="File that stations write to, on this machine.")],
+    log: inputs.LogOption = None,
+    edge: Annotated[
+        str, typer.Option(help="Names this journal among all that send to the same log. [default: the site's name]")
+    ] = "",
+    keep: Annotated[
+        int, typer.Option(min=1, help="Most messages that wait while the log is away; beyond it the oldest are shed.")
+    ] = 10_000_000,
+    health_port: HealthPortOption = None,
+    config: inputs.ConfigOption = None,
+) -> None:
+    """Carry a journal's station data and telemetry to Kafka, in order, each once, through hours without a network.
+
+    While the log is away the journal keeps up to --keep messages; beyond it the oldest are shed and counted.
+    """
+    settings = inputs.settings_for(config, None)
+    from plugcast.domain import topics
+    from plugcast.services.stream.forwarding import Forwarder
+    from plugcast.services.stream.metrics import EngineMetrics
+    from plugcast.services.stream.places import open_log
+    from plugcast.services.stream.topics import specs
+
+    place = log or settings.stream.log
+    metrics = EngineMetrics("forward")
+    forwarder = Forwarder(
+        open_log(journal),
+        open_log(place, kafka=settings.kafka),
+        topics=[spec for spec in specs() if spec.name in {topics.STATION_DATA, topics.TELEMETRY}],
+        edge=edge or settings.site.name,
+        keep_entries=keep,
+        metrics=metrics,
+    )
+    what = f"Forwarding {journal} to {place}"
+    port = _port(settings, health_port)
+    _serve(_threaded(forwarder), metrics, ready=lambda: True, port=port, what=what)
+    output.err().print(f"Stopped: {forwarder.counts['sent']:,} sent, {forwarder.counts['shed']:,} shed.")
 
 
 def alerts(
@@ -257,7 +299,7 @@ def _serve(
         asyncio.run(_run(work, health, listener))
 
 
-def _threaded(engine: Engine) -> Callable[[asyncio.Event], Awaitable[None]]:
+def _threaded(engine: Engine | Forwarder) -> Callable[[asyncio.Event], Awaitable[None]]:
     """An engine's work in a thread of its own."""
 
     async def work(stop: asyncio.Event) -> None:
