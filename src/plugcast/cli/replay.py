@@ -24,6 +24,9 @@ def replay(
     vehicles: Annotated[
         bool, typer.Option("--vehicles", help="The file is telemetry of vehicles; it goes to ev-telemetry.")
     ] = False,
+    meter: Annotated[
+        Path | None, typer.Option("--meter", help="Meter values of the sessions, a file or a folder: sent as well.")
+    ] = None,
     log: inputs.LogOption = None,
     speed: Annotated[
         float | None,
@@ -46,7 +49,7 @@ def replay(
     Stopped and started again it goes on where it was and sends nothing twice. Faults put in are named on ev-truth.
     """
     settings = inputs.settings_for(config, time_zone)
-    from plugcast.services.detect_run import read_sessions
+    from plugcast.services.detect_run import read_metered, read_sessions
     from plugcast.services.stream.places import open_log
     from plugcast.services.stream.replaying import Playing, Replay, content_of
 
@@ -55,8 +58,11 @@ def replay(
         samples = inputs.read_telemetry(file, settings)
         playing = Playing.of_vehicles(samples, content=content_of(file), round_=again)
     else:
-        read = read_sessions(file, settings, datetime.now(UTC), console.print)
-        playing = Playing.of(read, content=content_of(file), faults=faults, seed=seed, round_=again)
+        now = datetime.now(UTC)
+        read = read_sessions(file, settings, now, console.print)
+        metered = None if meter is None else read_metered(meter, read.sessions, settings, now, console.print)
+        content = content_of(file) + (b"" if meter is None else content_of(meter))
+        playing = Playing.of(read, content=content, faults=faults, seed=seed, round_=again, metered=metered)
     place = log or settings.stream.log
     running = Replay(open_log(place, kafka=settings.kafka), playing)
     before, stop = running.sent, Event()

@@ -111,7 +111,7 @@ def detect(wish: Wish, settings: Settings, *, now: datetime, say: Callable[[str]
         PlugcastError: A file cannot be read, or holds no sessions.
     """
     read = read_sessions(wish.file, settings, now, say)
-    metered = None if wish.meter is None else _metered(wish.meter, read.sessions, settings, now, say)
+    metered = None if wish.meter is None else read_metered(wish.meter, read.sessions, settings, now, say)
     known_at = pl.coalesce("available_at", "departure_at", "arrival_at")
     store = LocalArtifacts(wish.model) if wish.model is not None else None
     if store is not None and wish.train is None and has_detector(store):
@@ -300,7 +300,7 @@ def read_sessions(path: Path, settings: Settings, now: datetime, say: Callable[[
     return read
 
 
-def _metered(
+def read_metered(
     path: Path, sessions: pl.DataFrame, settings: Settings, now: datetime, say: Callable[[str], None]
 ) -> Metered:
     """Meter values by session; says what did not fit."""

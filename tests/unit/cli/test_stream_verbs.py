@@ -45,7 +45,7 @@ class _Service:
     """``plugcast serve detect`` as a process."""
 
     def __init__(self, folder: Path) -> None:
-        words = ["serve", "detect", "--model", "detector", "--log", "a.journal", "--time-zone", ZONE]
+        words = ["serve", "detect", "--model", "detector", "--log", "a.journal"]  # the zone is that of the training
         self._said = folder / "said.txt"
         with self._said.open("w") as said:
             self.process = subprocess.Popen([PLUGCAST, *words], cwd=folder, stderr=said)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 
 from plugcast.adapters.memory import ManualClock
 from plugcast.adapters.memory_log import MemoryLog
 from plugcast.domain import topics
+from plugcast.domain.messages import MeterValues
 from plugcast.domain.outgoing import FaultInjected, decode_outgoing
 from plugcast.domain.partitions import partition_of
+from plugcast.domain.wire import decode
 from plugcast.errors import LogFullError
+from plugcast.schemas import METER_VALUES
+from plugcast.services.meter_join import join_meter
 from plugcast.services.showcase import shipped
 from plugcast.services.stream.replaying import Playing, Replay
 
@@ -92,3 +97,34 @@ def test_at_a_speed_messages_wait_for_their_time(read: SessionsRead) -> None:
     replay = Replay(log, Playing.of(read, content=b"march"))
     replay.run(speed=0.01, told=lambda _: stop.set(), stop=stop)
     assert replay.sent == sum(t.at == replay._playing.messages[0].at for t in replay._playing.messages)
+
+
+def test_meter_values_are_sent_by_their_station_in_the_order_in_which_they_came(read: SessionsRead) -> None:
+    ended = read.sessions.filter(pl.col("departure_at").is_not_null()).head(3)
+    rows = []
+    for session_id, arrival in ended.select("session_id", "arrival_at").iter_rows():
+        rows += [(session_id, arrival + timedelta(minutes=minutes)) for minutes in (1, 9, 5, 90 * 24 * 60)]
+    values = pl.DataFrame(rows, schema=["session_id", "measured_at"], orient="row")
+    given = {name: kind for name, kind in METER_VALUES.items() if name not in values.columns}
+    frame = values.with_columns(pl.lit(None, dtype=kind).alias(name) for name, kind in given.items())
+    metered = join_meter(read.sessions, frame.cast(dict(METER_VALUES)).select(list(METER_VALUES)))  # type: ignore[arg-type]
+    log = MemoryLog(clock=ManualClock(NOW))
+    playing = Playing.of(read, content=b"march", metered=metered)
+    assert Replay(log, playing).run(speed=None, told=lambda _: None, stop=Event())
+    sent = [
+        (entry, decode(entry.value or b"", now=NOW, source="x", row=1)) for entry in stored(log, topics.STATION_DATA)
+    ]
+    for session_id, station, arrival in ended.select("session_id", "station_id", "arrival_at").iter_rows():
+        own = [(entry, said) for entry, said in sent if getattr(said, "session_id", None) == session_id]
+        assert [type(said).__name__ for _, said in own] == [
+            "SessionStarted",
+            "MeterValues",
+            "MeterValues",
+            "MeterValues",
+            "SessionEnded",
+            "MeterValues",
+        ]
+        measured = [said.measured_at - arrival for _, said in own if isinstance(said, MeterValues)]
+        assert measured == [timedelta(minutes=minutes) for minutes in (1, 9, 5, 90 * 24 * 60)]
+        assert {entry.partition for entry, _ in own} == {partition_of(own[0][0].key, topics.PARTITIONS)}
+        assert all(entry.key.endswith(station.encode()) for entry, _ in own)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
+from msgspec import structs
 
 from plugcast.domain.messages import Heartbeat, Message, SessionEnded, SessionStarted, SessionUpdated, Telemetry
 from plugcast.domain.session import Session
@@ -17,6 +18,8 @@ from plugcast.schemas import SESSIONS, TELEMETRY, conform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from plugcast.services.meter_join import Metered
 
 HEARTBEAT_EVERY: Final = timedelta(hours=1)
 REPLAY_STATION: Final = "replay"
@@ -31,17 +34,19 @@ class Timed(NamedTuple):
     message: Message
 
 
-def messages_of(sessions: pl.DataFrame, user_inputs: pl.DataFrame) -> Iterator[Timed]:
+def messages_of(sessions: pl.DataFrame, user_inputs: pl.DataFrame, metered: Metered | None = None) -> Iterator[Timed]:
     """All messages of these sessions, in order: session_started, session_updated, session_ended, and heartbeats.
 
-    A finished session is told when its record became known. An hourly heartbeat moves every partition on, and one last
+    A finished session is told when its record became known; a meter value when it was measured, or after the one
+    before it, if that came late. An hourly heartbeat moves every partition on, and one last
     heartbeat ends the last record's day: two days later, since nobody here knows where midnight is.
 
     Args:
         sessions: ``schemas.SESSIONS``.
         user_inputs: ``schemas.USER_INPUTS``.
+        metered: Meter values of the sessions, where there are any.
     """
-    told = sorted(_told(sessions, user_inputs), key=lambda timed: timed[:2])
+    told = sorted(_told(sessions, user_inputs, metered), key=lambda timed: timed[:2])
     if not told:
         return
     site = next(iter(sessions["site_id"]))
@@ -77,7 +82,7 @@ def entries_of(messages: Iterable[Timed], partitions: int) -> Iterator[Entry]:
                 yield Entry(b"heartbeat", content, part)
 
 
-def _told(sessions: pl.DataFrame, user_inputs: pl.DataFrame) -> Iterator[Timed]:
+def _told(sessions: pl.DataFrame, user_inputs: pl.DataFrame, metered: Metered | None) -> Iterator[Timed]:
     declared = declarations_by_session(user_inputs)
     frame = conform(sessions, SESSIONS, source="sessions").select(list(SESSIONS)).sort("session_id")
     for row in frame.iter_rows(named=True):
@@ -89,5 +94,17 @@ def _told(sessions: pl.DataFrame, user_inputs: pl.DataFrame) -> Iterator[Timed]:
         for said in declared.get(session.session_id, ()):
             if ended is None or said.available_at <= ended.known_at:
                 yield Timed(max(said.available_at, session.arrival_at), key, SessionUpdated.of(said))
+        if metered is not None:
+            yield from _measured(session, key, metered)
         if ended is not None:
             yield Timed(ended.known_at, key, ended)
+
+
+def _measured(session: Session, key: bytes, metered: Metered) -> Iterator[Timed]:
+    """A session's meter values in the order in which they came."""
+    if session.session_id not in metered.places:
+        return
+    at = session.arrival_at
+    for values in metered.values(session.session_id):
+        at = max(at, values.measured_at)
+        yield Timed(at, key, structs.replace(values, site_id=session.site_id, station_id=session.station_id))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from plugcast.ports import Log, LogWorker, SessionsRead, TelemetryRead
+    from plugcast.services.meter_join import Metered
 
 REPLAYS: Final = TopicSpec(name="ev-replays", partitions=1, compacted=True)
 """How far each replay has come: written in the transaction that sends, so that nothing is sent twice."""
@@ -50,7 +51,16 @@ class Playing:
     topic: str = topics.STATION_DATA
 
     @classmethod
-    def of(cls, read: SessionsRead, *, content: bytes, faults: float = 0.0, seed: int = 0, round_: str = "") -> Playing:
+    def of(
+        cls,
+        read: SessionsRead,
+        *,
+        content: bytes,
+        faults: float = 0.0,
+        seed: int = 0,
+        round_: str = "",
+        metered: Metered | None = None,
+    ) -> Playing:
         """The messages of a file's sessions.
 
         Args:
@@ -59,12 +69,13 @@ class Playing:
             faults: Share of the later sessions that get a fault.
             seed: Of those faults.
             round_: Another word replays the same file from its start once more.
+            metered: Meter values of the sessions; faults put into sessions leave them as they were.
         """
         sessions, truth = read.sessions, tuple[FaultInjected, ...]()
         if faults > 0:
             sessions, truth = _faulty(sessions, faults, seed)
         digest = hashlib.sha256(f"{faults}/{seed}/{round_}/".encode() + content).hexdigest()[:16]
-        return cls(name=digest, messages=tuple(messages_of(sessions, read.user_inputs)), truth=truth)
+        return cls(name=digest, messages=tuple(messages_of(sessions, read.user_inputs, metered)), truth=truth)
 
     @classmethod
     def of_vehicles(cls, read: TelemetryRead, *, content: bytes, round_: str = "") -> Playing:
@@ -74,11 +85,13 @@ class Playing:
 
 
 def content_of(path: Path) -> bytes:
-    """What tells a file from others: the digest of all it holds."""
+    """What tells a file, or a folder, from others: the digest of all it holds."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+    for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if each.is_file():
+            with each.open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
     return digest.digest()
 
 

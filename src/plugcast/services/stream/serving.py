@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from plugcast.adapters.clock import SystemClock
 from plugcast.adapters.files import LocalArtifacts
 from plugcast.anomaly.model_file import has_detector
+from plugcast.config import Settings
 from plugcast.domain import topics
 from plugcast.errors import ModelNotFoundError
 from plugcast.services.detect_run import load
@@ -21,8 +22,6 @@ from plugcast.services.stream.topics import specs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from plugcast.config import Settings
-
 GROUP: Final = "detectors"
 FORECASTERS: Final = "forecasters"
 
@@ -33,7 +32,7 @@ def detector_engine(folder: Path, place: str, settings: Settings) -> tuple[Engin
     Args:
         folder: Of the detector, as ``plugcast detect FILE --model FOLDER`` leaves it.
         place: Of the log.
-        settings: Zone of the local days, batch, idle time.
+        settings: Zone of the local days (where none is set, that of the training), batch, idle time.
 
     Raises:
         ModelNotFoundError: There is no detector.
@@ -45,13 +44,16 @@ def detector_engine(folder: Path, place: str, settings: Settings) -> tuple[Engin
             f"There is no detector in {folder}. Train one on past sessions: plugcast detect FILE --model {folder}"
         )
     detector = load(store)
+    zone = settings.site.time_zone
+    if zone == Settings().site.time_zone:  # nobody said: midnights are those that the detector was trained with
+        zone = detector.history.time_zone
     log = open_log(place, kafka=settings.kafka)
     log.ensure(specs())
     metrics = EngineMetrics("detect")
     engine = Engine(
         make_worker=lambda: log.worker(GROUP, [topics.STATION_DATA]),
         make_reader=lambda: log.reader(topics.DETECTOR_STATE),
-        make_processor=lambda: Detecting(detector, time_zone=settings.site.time_zone),
+        make_processor=lambda: Detecting(detector, time_zone=zone),
         clock=SystemClock(),
         batch=settings.stream.batch,
         idle_s=settings.stream.idle_s,
