@@ -36,7 +36,7 @@ PLANS: Final = {
         Plan(name="kafka, careless", rounds=6, detectors=1, careless=True, kafka=True),
     ),
 }
-PARTS: Final = ("journal", "kafka")
+PARTS: Final = ("journal", "kafka", "kafka, one", "kafka, two", "kafka, three", "kafka, careless")
 
 
 def run(size: str, choice: Choice = Choice()) -> Outcome:  # noqa: B008 - a frozen value
