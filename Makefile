@@ -20,7 +20,7 @@ fuzz: ## Attack the packed trees for ten minutes (FUZZ_SECONDS): sanitisers, the
 	@scripts/fuzz
 
 bench: ## One bench as JSON on stdout: make -s bench NAME=startup (without NAME: which there are)
-	@scripts/setup $(if $(filter solve trees acn,$(NAME)),bench,base) >&2
+	@scripts/setup $(if $(filter solve trees acn,$(NAME)),bench,$(if $(filter faults,$(NAME)),dev,base)) >&2
 	@$(if $(filter ev2gym,$(NAME)),scripts/ev2gym -c "",:) >&2
 	@.venv/bin/python -m benches.run "$(NAME)" $(ARGS)
 
