@@ -64,7 +64,7 @@ SIZES: Final = {
     "full": _Size(
         vehicles=200,
         days=14,
-        batches={1: 400, 100: 20_000, BATCH: 150_000, 5_000: 150_000},
+        batches={BATCH: 150_000, 5_000: 150_000, 100: 20_000, 1: 200},
         rounds=3,
         others=stream_peers.WAYS,
         singly=150,
