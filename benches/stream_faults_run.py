@@ -35,6 +35,7 @@ PLUGCAST: Final = Path(sys.executable).with_name("plugcast")
 SPLIT: Final = datetime(2019, 3, 12, 7, tzinfo=UTC)
 STOPPED_S: Final = 30.0
 ENVIRON: Final = {**os.environ, "PLUGCAST__SITE__TIME_ZONE": SHIPPED_ZONE, "OMP_NUM_THREADS": "1"}
+SETTLED_S: Final = 3.0
 FOUND_SOME: Final = 3
 GONE: Final = {"", "Z", "X"}
 
@@ -236,8 +237,9 @@ class Trial:
             victim.send_signal(signal.SIGCONT)
             return stopped, replay
         if fault == "replay":
-            if replay.poll() is not None:  # it had nothing left to send, or gave up while Kafka was away
-                return False, self._replay()
+            if replay.poll() is not None:  # it gave up while Kafka was away; the same command goes on
+                replay = self._replay()
+                time.sleep(SETTLED_S)
             replay.kill()
             killed = replay.wait() == -signal.SIGKILL
             return killed, self._replay()
