@@ -1,0 +1,118 @@
+"""An edge whose Kafka is stopped: the journal fills to its bound, sheds with a count, and is sent in order, once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from tests.laws.log_contract import everything
+
+from plugcast.adapters.journal import Bounds, JournalLog
+from plugcast.adapters.kafka import KafkaLog, Times
+from plugcast.adapters.memory import ManualClock
+from plugcast.errors import LogError, LogUnavailableError
+from plugcast.ports import Entry, TopicSpec
+from plugcast.services.stream.forwarding import FORWARDED, Forwarder, Sent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.connected
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = TopicSpec(name="ev-station-data", partitions=3)
+TIMES = Times(answer_s=3.0, session_s=3.0, processing_s=30.0, transaction_s=3.0)
+KEEP = 400
+
+
+class Broker:
+    """A Kafka of this test alone, which may be killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.up()
+
+    def up(self) -> None:
+        environ = {name: value for name, value in os.environ.items() if name != "PLUGCAST_KAFKA"}
+        command = ["scripts/services", "up", "--only", "kafka", "--folder", str(self.folder)]
+        subprocess.run(command, cwd=ROOT, env=environ, check=True, stdout=subprocess.DEVNULL)
+        lines = (self.folder / "env").read_text(encoding="utf-8").splitlines()
+        self.servers = next(line.partition("=")[2] for line in lines if "PLUGCAST_KAFKA=" in line)
+
+    @property
+    def pid(self) -> int:
+        return int((self.folder / "kafka" / "pid").read_text(encoding="utf-8"))
+
+    def kill(self) -> int:
+        killed = self.pid
+        os.kill(killed, signal.SIGKILL)
+        return killed
+
+
+@pytest.fixture
+def broker(kafka_servers: str, tmp_path: Path) -> Iterator[Broker]:
+    assert kafka_servers  # where none can run, this test is skipped like the others
+    mine = Broker(tmp_path / "services")
+    yield mine
+    subprocess.run(["scripts/services", "down", "--folder", str(mine.folder)], cwd=ROOT, check=True)
+
+
+def written(journal: JournalLog, first: int, count: int) -> None:
+    numbers = range(first, first + count)
+    journal.writer().append(
+        "ev-station-data", [Entry(f"site/station-{each % 7}".encode(), str(each).encode()) for each in numbers]
+    )
+
+
+def emptied(carrier: Forwarder) -> None:
+    """Tries until Kafka has everything; an answer that comes late is no failure."""
+    until_s = time.monotonic() + 120.0
+    while time.monotonic() < until_s:
+        try:
+            carrier.step()
+        except LogError:
+            continue
+        if not carrier.waiting:
+            return
+    raise AssertionError("Kafka never came back")
+
+
+def test_an_outage_is_bridged_to_a_bound_and_nothing_is_sent_twice(broker: Broker, tmp_path: Path) -> None:
+    clock = ManualClock(datetime.now(UTC))
+    journal = JournalLog(tmp_path / "edge.journal", clock=clock, bounds=Bounds(max_entries=3 * KEEP))
+    journal.ensure([DATA])
+    cluster = KafkaLog(broker.servers, times=TIMES)
+    carrier = Forwarder(journal, cluster, topics=[DATA], edge="depot", keep_entries=KEEP)
+    written(journal, 0, 100)
+    emptied(carrier)
+
+    killed = broker.kill()
+    for first in range(100, 1_300, 300):
+        written(journal, first, 300)
+        clock.advance(timedelta(minutes=1).total_seconds())
+        with pytest.raises(LogUnavailableError):
+            carrier.step()
+        assert carrier.waiting <= KEEP
+    shed = carrier.counts["shed"]
+    assert shed == 1_200 - KEEP
+
+    broker.up()
+    assert broker.pid != killed
+    emptied(carrier)
+    carrier.close()
+    rows = sorted(everything(KafkaLog(broker.servers, times=Times()), "ev-station-data"), key=lambda row: row.offset)
+    numbers = [int(row.value or b"") for row in rows]
+    assert len(numbers) == len(set(numbers)) == 100 + KEEP
+    for station in range(7):
+        mine = [number for number in numbers if number % 7 == station]
+        assert mine == sorted(mine)
+    told = msgspec.json.decode(everything(KafkaLog(broker.servers), FORWARDED.name)[-1].value or b"", type=Sent)
+    assert (told.sent, told.shed) == (100 + KEEP, shed)
+    journal.close()
