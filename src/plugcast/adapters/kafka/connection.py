@@ -188,5 +188,6 @@ class Connection:
             except KafkaException as error:
                 if not is_passing(kafka_error(error)) or time.monotonic() > until_s:
                     raise self.failure(error, "asking for the ends of partitions") from error
+                self._admin = None  # it may hold leaders from before a broker's restart, and would ask those again
                 time.sleep(0.1)
         return {}
