@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ast
 import inspect
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 
 from plugcast import config, errors
 from plugcast.cli.app import app
+from plugcast.services.stream import asyncapi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +45,13 @@ limit_kw = 90.0
 ERRORS_INTRODUCTION: Final = """\
 Everything that Plugcast raises on purpose comes from `plugcast.errors`; catch the branch that you can act on. A bad row
 is never an exception: readers count it and keep it as a `Rejected` value with its reason."""
+MESSAGES_INTRODUCTION: Final = """\
+What travels through Plugcast, as one document for tools: [asyncapi.json](asyncapi.json) (AsyncAPI 3). It is made from
+the types that encode and decode the messages, so that it cannot say anything else than they do.
+
+Each message is one JSON object with its `type` and its version `v`, which is 1; another version is refused whole, and a
+field that is not named here is ignored. Instants are RFC 3339 with an offset (`2026-03-02T16:04:11Z`). What is refused
+goes to `ev-dead-letters` with the reason."""
 EXIT_CODES: Final = """\
 | exit code | meaning |
 |---|---|
@@ -178,12 +187,71 @@ def _first_line(kind: type[errors.PlugcastError]) -> str:
     return (inspect.getdoc(kind) or "").partition("\n")[0]
 
 
+def stream() -> dict[str, Any]:
+    """The stream's messages as an AsyncAPI document, with what the code says of each field."""
+    return asyncapi.document(attribute_docs)
+
+
+def messages_page() -> str:
+    """Each topic, and each message with its fields and an example."""
+    document = stream()
+    rows = ["| topic | key | messages | what |", "|---|---|---|---|"]
+    for doc in asyncapi.TOPICS:
+        tags = ", ".join(f"[`{tag}`](#{tag})" for tag in document["channels"][doc.name]["messages"])
+        rows.append(f"| `{doc.name}` | `{doc.key}` | {tags} | {doc.says} |")
+    bus = document["channels"][asyncapi.FINDING_CHANNEL]
+    parts = [MADE, "# Messages", MESSAGES_INTRODUCTION, "## Topics", "\n".join(rows)]
+    parts += ["## On RabbitMQ", f"`{bus['address']}`: {bus['description'][0].lower()}{bus['description'][1:]}"]
+    schemas = document["components"]["schemas"]
+    for tag, message in document["components"]["messages"].items():
+        schema = schemas[message["payload"]["$ref"].rpartition("/")[2]]
+        example = json.dumps(message["examples"][0]["payload"], indent=2, ensure_ascii=False)
+        parts += [f"## {tag}", schema["description"], "\n".join(_fields(schema, schemas)), f"```json\n{example}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _fields(schema: dict[str, Any], schemas: dict[str, Any]) -> list[str]:
+    rows = ["| field | | allowed | meaning |", "|---|---|---|---|"]
+    for name, field in schema["properties"].items():
+        if name not in {"type", "v"}:
+            needed = "always" if name in schema["required"] else ""
+            rows.append(f"| `{name}` | {needed} | {_values(field, schemas)} | {field.get('description', '')} |")
+    return rows
+
+
+def _values(field: dict[str, Any], schemas: dict[str, Any]) -> str:
+    """A field's schema in words."""
+    if "anyOf" in field:
+        return " or ".join(_values(each, schemas) for each in field["anyOf"])
+    if "$ref" in field:
+        target = schemas[field["$ref"].rpartition("/")[2]]
+        if "enum" in target:
+            return ", ".join(f"`{value}`" for value in target["enum"])
+        inner = (f"`{name}` ({_values(each, schemas)})" for name, each in target["properties"].items())
+        return "objects of " + "; ".join(inner)
+    if field["type"] == "array":
+        return f"{field.get('minItems', 0)} to {field['maxItems']} {_values(field['items'], schemas)}"
+    kinds = {"string": "text", "number": "number", "integer": "whole number", "boolean": "true or false"}
+    kind = "instant" if field.get("format") == "date-time" else kinds.get(field["type"], field["type"])
+    kind = "base64" if field.get("contentEncoding") == "base64" else kind
+    bounds = []
+    if "minLength" in field or "maxLength" in field:
+        bounds.append(f"{field.get('minLength', 0)} to {field['maxLength']:,} characters")
+    if "minimum" in field:
+        bounds.append(f"from {field['minimum']:,}")
+    if "maximum" in field:
+        bounds.append(f"up to {field['maximum']:,}")
+    return ", ".join([kind, *bounds])
+
+
 def pages() -> dict[Path, str]:
     """Every made page with its content."""
     return {
         REFERENCE / "cli.md": cli_page(),
         REFERENCE / "configuration.md": configuration_page(),
         REFERENCE / "errors.md": errors_page(),
+        REFERENCE / "messages.md": messages_page(),
+        REFERENCE / "asyncapi.json": json.dumps(stream(), indent=2, ensure_ascii=False) + "\n",
     }
 
 
