@@ -25,6 +25,7 @@ VERBS: Final = (
     "replay",
     "serve",
     "tail",
+    "listen",
     "alerts",
     "read",
     "fetch",
