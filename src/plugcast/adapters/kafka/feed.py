@@ -123,8 +123,7 @@ class Feed:
             for message in messages
             if message.error() is None
         ]
-        for row in rows:
-            reached[row.topic, row.partition] = row.offset + 1
+        reached.update({(row.topic, row.partition): row.offset + 1 for row in rows})
         if len(rows) < len(messages):
             self._told([message for message in messages if message.error() is not None])
         return rows

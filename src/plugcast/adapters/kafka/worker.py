@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from plugcast.adapters.kafka.failures import KafkaError, KafkaException, is_fenced, kafka_error
 from plugcast.adapters.kafka.feed import Feed
 from plugcast.adapters.kafka.holding import Holding
-from plugcast.adapters.kafka.outgoing import PRODUCER, check, put
+from plugcast.adapters.kafka.outgoing import PRODUCER, check, put_all
 from plugcast.errors import ConfigError, LogFencedError, LogRefusedError
 
 if TYPE_CHECKING:
@@ -208,9 +208,7 @@ class KafkaWorker:
     ) -> None:
         producer.begin_transaction()
         for topic, entries in outputs.items():
-            real = self._connection.prefix + topic
-            for entry in entries:
-                put(self._connection, producer, real, entry)
+            put_all(self._connection, producer, self._connection.prefix + topic, entries)
         offsets, member = self._offsets(positions), self._consumer.consumer_group_metadata()
         _insisting(lambda wait_s: producer.send_offsets_to_transaction(offsets, member, wait_s), until_s)
         _insisting(producer.commit_transaction, until_s)

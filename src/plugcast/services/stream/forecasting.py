@@ -117,8 +117,7 @@ class Forecasting:
         made = Step()
         if not entries:
             return made
-        for stored in entries:
-            made.positions[stored.topic, stored.partition] = stored.offset + 1
+        made.positions.update({(stored.topic, stored.partition): stored.offset + 1 for stored in entries})
         made.counts["messages"] = len(entries)
         batch = telemetry_columns(entries, now=now)
         for stored, rejected in batch.rejected:
@@ -148,12 +147,13 @@ class Forecasting:
             made.counts["late"] = late
 
     def _slots_of(self, batch: TelemetryBatch) -> NDArray[np.int64]:
-        parts = self._parts
-        found = []
-        for stored, message in zip(batch.entries, batch.messages, strict=True):
-            part = parts[stored.partition]
-            slot = part.slot_of.get(message.asset_id)
-            found.append(self._slot(stored.partition, part, message.asset_id) if slot is None else slot)
+        slots = {number: part.slot_of for number, part in self._parts.items()}
+        where = [
+            (stored.partition, message.asset_id) for stored, message in zip(batch.entries, batch.messages, strict=True)
+        ]
+        found = [slots[number].get(asset, -1) for number, asset in where]
+        if -1 in found:
+            found = [self._slot(number, self._parts[number], asset) for number, asset in where]
         return np.array(found, np.int64)
 
     def _slot(self, number: int, part: _Part, asset: str) -> int:
@@ -173,22 +173,25 @@ class Forecasting:
         chance = live.plug_probability.tolist()
         unlike = [None] * len(kept) if live.unlike is None else live.unlike.tolist()
         lead, version, entries, messages = self._lead, self._version, batch.entries, batch.messages
-        made = []
-        for place, plug, need, odd in zip(kept, chance, energy, unlike, strict=True):
-            message, stored = messages[place], entries[place]
-            at = message.timestamp
-            issued = ForecastIssued(
+        if len(kept) < len(messages):
+            messages, entries = [messages[place] for place in kept], [entries[place] for place in kept]
+        issued = [
+            ForecastIssued(
                 v=1,
                 asset_id=message.asset_id,
-                issued_at=at,
-                valid_at=at + lead,
+                issued_at=message.timestamp,
+                valid_at=message.timestamp + lead,
                 plug_probability=plug,
                 energy_to_full_pct=need,
                 unlike=odd,
                 model=version,
             )
-            made.append(Entry(message.asset_id.encode(), encode_outgoing(issued), stored.partition))
-        return made
+            for message, plug, need, odd in zip(messages, chance, energy, unlike, strict=True)
+        ]
+        return [
+            Entry(one.asset_id.encode(), encode_outgoing(one), stored.partition)
+            for one, stored in zip(issued, entries, strict=True)
+        ]
 
     def _changed(self, slot: NDArray[np.int64], ended: NDArray[np.int64]) -> list[Entry]:
         """Changelog of a batch: pages with an hour that is over, then the head of each vehicle."""
