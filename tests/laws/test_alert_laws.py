@@ -167,6 +167,83 @@ def test_the_same_stations_hours_apart_are_no_outage() -> None:
     assert len(told(findings)) == 20
 
 
+def over_minutes(desk: Desk, *, stations: int = 20) -> list[Notification]:
+    """Stations fail one after the other, half a minute apart by either clock."""
+    made = []
+    for n in range(stations):
+        now = NOW + timedelta(minutes=n / 2)
+        desk.add(finding(n, station=f"post-{n:02}", minutes=n / 2), now=now)
+        made += desk.due(now=now + POLICY.hold)[0]
+    return made
+
+
+def test_an_outage_over_minutes_is_told_once_after_the_first_few_stations() -> None:
+    desk = Desk(POLICY)
+    *single, outage = over_minutes(desk)
+    assert len(single) == POLICY.outage_stations - 1
+    assert outage.alert.cause is Cause.SITE_EVENT
+    (grown,) = [each.alert for each in desk.open if each.part_of is None]
+    assert (grown.count, len(grown.stations)) == (20, 20)
+
+
+def test_stations_that_were_told_of_before_are_one_outage_too() -> None:
+    desk = Desk(POLICY)
+    for n in range(20):
+        told([finding(n, station=f"post-{n:02}", minutes=60 * n)], desk=desk, now=NOW + timedelta(hours=n))
+    at = timedelta(days=3)
+    again = [finding(100 + n, station=f"post-{n:02}", minutes=at / timedelta(minutes=1)) for n in range(20)]
+    (outage,) = told(again, desk=desk, now=NOW + at)
+    assert (outage.alert.cause, outage.alert.count, outage.why) == (Cause.SITE_EVENT, 20, Why.NEW)
+    assert outage.alert.first_at == NOW + at
+
+
+def test_a_station_that_fails_long_after_an_outage_is_told_by_itself() -> None:
+    desk = Desk(POLICY)
+    told([finding(n, station=f"post-{n:02}") for n in range(20)], desk=desk)
+    at = timedelta(days=3)
+    (single,) = told([finding(99, station="post-05", minutes=at / timedelta(minutes=1))], desk=desk, now=NOW + at)
+    assert (single.alert.station_id, single.alert.cause) == ("post-05", Cause.METER_FAULT)
+
+
+def test_a_second_outage_names_its_own_stations() -> None:
+    desk = Desk(POLICY)
+    told([finding(n, station=f"post-{n:02}") for n in range(20)], desk=desk)
+    at = timedelta(days=3)
+    later = [finding(100 + n, station=f"post-{n:02}", minutes=at / timedelta(minutes=1)) for n in range(5)]
+    (outage,) = told(later, desk=desk, now=NOW + at)
+    assert (outage.why, outage.alert.stations) == (Why.REPEAT, tuple(f"post-{n:02}" for n in range(5)))
+
+
+def test_late_news_of_an_outage_stays_with_it() -> None:
+    desk = Desk(POLICY)
+    told([finding(n, station=f"post-{n:02}", minutes=60) for n in range(20)], desk=desk)
+    assert told([finding(99, station="post-05", minutes=10)], desk=desk, now=LATER) == []
+
+
+@given(
+    arrivals=st.lists(st.tuples(st.integers(0, 9), st.floats(0, 6_000), st.floats(-20, 20)), max_size=40),
+    cut=st.integers(0, 40),
+)
+def test_outages_or_not_no_key_is_told_twice_within_the_interval_and_restarts_change_nothing(
+    arrivals: list[tuple[int, float, float]], cut: int
+) -> None:
+    """Findings as they come by the wall clock, some minutes off by event time; the desk is restored at one of them."""
+    desk, never, last = Desk(POLICY), Desk(POLICY), dict[tuple[str, str, str], datetime]()
+    for place, (station, at, off) in enumerate(sorted(arrivals, key=lambda each: each[1])):
+        now = NOW + timedelta(minutes=at)
+        if place == cut:
+            desk = Desk(POLICY, msgspec.json.decode(msgspec.json.encode(desk.open), type=tuple[Tracked, ...]))
+        for each in (desk, never):
+            each.add(finding(place, station=f"post-{station}", minutes=at + off), now=now)
+        made = desk.due(now=now + POLICY.hold)
+        assert made == never.due(now=now + POLICY.hold)
+        for told_now in made[0]:
+            key = told_now.alert.site_id, told_now.alert.station_id, told_now.alert.cause.value
+            assert key not in last or told_now.made_at - last[key] >= POLICY.repeat
+            last[key] = told_now.made_at
+    assert all(each.told or each.part_of for each in desk.open)
+
+
 def test_two_sites_have_outages_of_their_own() -> None:
     findings = [finding(n, site=f"site-{n % 2}", station=f"post-{n}") for n in range(20)]
     assert sorted(n.alert.site_id for n in told(findings)) == ["site-0", "site-1"]

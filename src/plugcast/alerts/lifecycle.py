@@ -2,12 +2,15 @@
 
 Two clocks. By event time (when a session's record became known) findings belong together or not, so that a replayed
 month gives the alerts that the month gave. By the wall clock a new alert is held for a moment, so that an outage is
-told once and not station by station, and repeats wait for their interval.
+told once and not station by station, and repeats wait for their interval. Where stations fail over minutes the first
+few are told one by one, and then the outage once: all that belong to it are part of it from there on, until a station
+fails again long after.
 """
 
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left, bisect_right
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -47,7 +50,7 @@ class Tracked(msgspec.Struct, frozen=True, kw_only=True):
 
     alert: Alert
     since: datetime
-    """By the wall clock: when its first finding arrived."""
+    """By the wall clock: when the first finding arrived that nobody was told of."""
     told_at: datetime | None = None
     """Of its latest notification; None while it is held."""
     told: int = 0
@@ -95,10 +98,15 @@ class Desk:
         found = self._open.get(key)
         if found is not None and finding.observed_at - found.alert.last_at > self._policy.resolved_after:
             found = None
+        part_of = self._outage_of(finding)
         if found is None:
-            made = Tracked(alert=_begun(finding), since=now, part_of=self._outage_of(finding))
+            made = Tracked(alert=_begun(finding), since=now, part_of=part_of)
         else:
-            made = structs.replace(found, alert=_joined(found.alert, finding), changed=True)
+            if part_of is None and finding.observed_at <= found.alert.last_at:
+                part_of = found.part_of  # late news of what it was part of
+            waits = found.changed and found.part_of == part_of
+            alert, since = _joined(found.alert, finding), found.since if waits else now
+            made = structs.replace(found, alert=alert, changed=True, since=since, part_of=part_of)
         self._open[key] = made
         if made.part_of is not None:
             self._grow(made)
@@ -107,9 +115,10 @@ class Desk:
     def due(self, *, now: datetime) -> tuple[list[Notification], list[Tracked]]:
         """What is to be told now, and all that changed with it."""
         changed: dict[str, Tracked] = {}
+        by_site = self._single()
         for each in self.open:
-            if each.told_at is None and each.part_of is None and now - each.since >= self._policy.hold:
-                for member in self._gather(each):
+            if each.alert.station_id and each.part_of is None and self._waited(each, now):
+                for member in self._gather(each, by_site[each.alert.site_id]):
                     changed[member.alert.alert_id] = member
         notifications = []
         for each in self.open:
@@ -130,32 +139,38 @@ class Desk:
             if each.alert.last_at >= before or (each.told_at is None and each.part_of is None)
         }
 
-    def _is_due(self, each: Tracked, now: datetime) -> bool:
-        if each.told_at is None:
-            return now - each.since >= self._policy.hold
-        return each.changed and now - each.told_at >= self._policy.repeat
+    def _waited(self, each: Tracked, now: datetime) -> bool:
+        return each.changed and now - each.since >= self._policy.hold
 
-    def _gather(self, first: Tracked) -> list[Tracked]:
-        """Make one outage of the held alerts around this one, if they are of enough stations."""
-        near = [
-            each
-            for each in self.open
-            if each.alert.site_id == first.alert.site_id
-            and each.alert.station_id
-            and each.told_at is None
-            and each.part_of is None
-            and abs(each.alert.last_at - first.alert.last_at) <= self._policy.outage_window
-        ]
+    def _is_due(self, each: Tracked, now: datetime) -> bool:
+        return self._waited(each, now) and (each.told_at is None or now - each.told_at >= self._policy.repeat)
+
+    def _single(self) -> dict[str, list[Key]]:
+        """Alerts of stations that are part of no outage, by site, the earliest first."""
+        found: dict[str, list[Key]] = {}
+        for each in sorted(self.open, key=_last_at):
+            if each.alert.station_id and each.part_of is None:
+                found.setdefault(each.alert.site_id, []).append(each.key)
+        return found
+
+    def _gather(self, first: Tracked, single: list[Key]) -> list[Tracked]:
+        """Make one outage of the alerts around this one, told or not, if they are of enough stations."""
+        window, at = self._policy.outage_window, first.alert.last_at
+        start = bisect_left(single, at - window, key=lambda key: self._open[key].alert.last_at)
+        end = bisect_right(single, at + window, key=lambda key: self._open[key].alert.last_at)
+        near = [self._open[key] for key in single[start:end] if self._open[key].part_of is None]
         if len({each.alert.station_id for each in near}) < self._policy.outage_stations:
             return []
         key = first.alert.site_id, "", Cause.SITE_EVENT.value
         known = self._open.get(key)
-        last = max(each.alert.last_at for each in near)
+        last = near[-1].alert.last_at
         if known is not None and abs(last - known.alert.last_at) <= self._policy.resolved_after:
-            findings = sum(each.alert.count for each in near)
-            outage = structs.replace(known, alert=_with(known.alert, near, findings), changed=True)
+            again = last - known.alert.last_at > window
+            base = structs.replace(known.alert, stations=()) if again else known.alert
+            findings = sum(_share(each.alert, window)[1] for each in near)
+            outage = structs.replace(known, alert=_with(base, near, findings, window), changed=True)
         else:
-            outage = Tracked(alert=_outage(near), since=min(each.since for each in near))
+            outage = Tracked(alert=_outage(near, window), since=min(each.since for each in near))
         self._open[key] = outage
         parts = [structs.replace(each, part_of=outage.alert.alert_id) for each in near]
         for part in parts:
@@ -174,7 +189,8 @@ class Desk:
         key = part.alert.site_id, "", Cause.SITE_EVENT.value
         outage = self._open.get(key)
         if outage is not None and outage.alert.alert_id == part.part_of:
-            self._open[key] = structs.replace(outage, alert=_with(outage.alert, [part], 1), changed=True)
+            alert = _with(outage.alert, [part], 1, self._policy.outage_window)
+            self._open[key] = structs.replace(outage, alert=alert, changed=True)
 
 
 def _begun(finding: Finding) -> Alert:
@@ -215,7 +231,18 @@ def _joined(alert: Alert, finding: Finding) -> Alert:
     )
 
 
-def _outage(parts: list[Tracked]) -> Alert:
+def _last_at(each: Tracked) -> tuple[datetime, Key]:
+    return each.alert.last_at, each.key
+
+
+def _share(alert: Alert, window: timedelta) -> tuple[datetime, int]:
+    """Since when an alert belongs to an outage, with how many findings: of one that is older, its latest alone."""
+    if alert.last_at - alert.first_at <= window:
+        return alert.first_at, alert.count
+    return alert.last_at, 1
+
+
+def _outage(parts: list[Tracked], window: timedelta) -> Alert:
     alerts = [part.alert for part in parts]
     newest = max(alerts, key=lambda alert: (alert.last_at, alert.finding_id))
     stations = tuple(sorted({alert.station_id for alert in alerts}))
@@ -225,9 +252,9 @@ def _outage(parts: list[Tracked]) -> Alert:
         station_id="",
         cause=Cause.SITE_EVENT,
         severity=Severity.CRITICAL,
-        first_at=min(alert.first_at for alert in alerts),
+        first_at=min(_share(alert, window)[0] for alert in alerts),
         last_at=newest.last_at,
-        count=sum(alert.count for alert in alerts),
+        count=sum(_share(alert, window)[1] for alert in alerts),
         finding_id=newest.finding_id,
         reasons=_in_words(stations, newest),
         session_id=newest.session_id,
@@ -235,7 +262,7 @@ def _outage(parts: list[Tracked]) -> Alert:
     )
 
 
-def _with(outage: Alert, parts: list[Tracked], findings: int) -> Alert:
+def _with(outage: Alert, parts: list[Tracked], findings: int, window: timedelta) -> Alert:
     """An outage that stations have joined, with so many further findings."""
     alerts = [part.alert for part in parts]
     newest = max(alerts, key=lambda alert: (alert.last_at, alert.finding_id))
@@ -243,7 +270,7 @@ def _with(outage: Alert, parts: list[Tracked], findings: int) -> Alert:
     return structs.replace(
         outage,
         severity=Severity.CRITICAL,
-        first_at=min(outage.first_at, *(alert.first_at for alert in alerts)),
+        first_at=min(outage.first_at, *(_share(alert, window)[0] for alert in alerts)),
         last_at=max(outage.last_at, newest.last_at),
         count=outage.count + findings,
         reasons=_in_words(stations, newest),
