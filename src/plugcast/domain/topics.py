@@ -23,6 +23,9 @@ DEAD_LETTERS: Final = "ev-dead-letters"
 TRUTH: Final = "ev-truth"
 """Which replayed sessions have an injected fault, by session: for whoever measures, never for a detector."""
 
+ALERTS_QUEUE: Final = "alerts"
+"""The bus's queue of findings that people are told of."""
+
 PARTITIONS: Final = 3
 """Of the topics of a site, so that up to three detectors share it."""
 

@@ -13,6 +13,7 @@ import msgspec
 
 from plugcast.alerts.lifecycle import Desk, Policy, Tracked
 from plugcast.domain.outgoing import FindingRaised, decode_outgoing
+from plugcast.domain.topics import ALERTS_QUEUE
 from plugcast.errors import BusError, LogError
 from plugcast.ports import Outcome
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from plugcast.ports import Bus, Channel, Clock, Delivery, Subscription
     from plugcast.services.stream.metrics import EngineMetrics
 
-QUEUE: Final = "alerts"
 BINDINGS: Final = ("finding.#",)
 BATCH: Final = 100
 TICK_S: Final = 0.5
@@ -92,7 +92,7 @@ class Alerting:
         failures = 0
         while not stop.is_set():
             try:
-                async with self._bus.subscribe(QUEUE, bindings=BINDINGS, prefetch=BATCH) as subscription:
+                async with self._bus.subscribe(ALERTS_QUEUE, bindings=BINDINGS, prefetch=BATCH) as subscription:
                     failures = 0
                     while not stop.is_set():
                         self.ready = True
@@ -252,4 +252,4 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
         return
 
 
-__all__ = ["BINDINGS", "QUEUE", "Alerting"]
+__all__ = ["BINDINGS", "Alerting"]

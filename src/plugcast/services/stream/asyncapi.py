@@ -13,8 +13,8 @@ from plugcast.domain.finding import Cause, Severity
 from plugcast.domain.messages import Heartbeat, Message, MeterValues, SessionEnded, SessionStarted, SessionUpdated
 from plugcast.domain.messages import Telemetry as TelemetrySent
 from plugcast.domain.outgoing import DeadLetter, FaultInjected, FindingRaised, ForecastIssued, Outgoing, SessionScored
+from plugcast.domain.topics import ALERTS_QUEUE
 from plugcast.domain.wire import MAX_MESSAGE_BYTES
-from plugcast.services.alerting import QUEUE
 from plugcast.services.stream import publishing, serving
 from plugcast.services.stream.asyncapi_examples import EXAMPLES
 from plugcast.services.stream.topics import specs
@@ -168,7 +168,7 @@ def _bus_channel() -> JsonObject:
         "description": (
             f"A durable topic exchange, `{EXCHANGE}`. Bind a queue of your own with `finding.critical.#` or the like. "
             "A message comes at least once; `message_id` is the finding's id, by which to tell a repeat. Plugcast's "
-            f"own alerts read the quorum queue `{QUEUE}`; what it cannot take goes to `{QUEUE}.dead`."
+            f"own alerts read the quorum queue `{ALERTS_QUEUE}`; what it cannot take goes to `{ALERTS_QUEUE}.dead`."
         ),
         "servers": [{"$ref": "#/servers/rabbitmq"}],
         "parameters": {
