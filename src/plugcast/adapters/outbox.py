@@ -1,7 +1,8 @@
 """Alerts, and the notifications that are to be sent, in one SQLite file: whatever was taken in is sent.
 
-A notification is sent, then marked as sent. A process that dies in between sends it again when it is back; the id is
-the same, by which mail readers and webhook receivers tell a repeat.
+A notification is claimed on the disk, sent, then marked as sent. What cannot be claimed is not sent: a full disk
+repeats no mail. A process that dies between the other side's answer and the mark sends it again when it is back,
+after the claim's pause; the id is the same, by which mail readers and webhook receivers tell a repeat.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import msgspec
 
@@ -76,10 +77,9 @@ class Outbox:
 
     def unseen(self, message_ids: Sequence[str]) -> set[str]:
         """Those of the messages that were not taken in before."""
-        with self._lock:
-            marks = ",".join("?" * len(message_ids))
-            rows = self._connection.execute(f"SELECT message_id FROM seen WHERE message_id IN ({marks})", message_ids)  # noqa: S608 - question marks
-            return set(message_ids) - {row[0] for row in rows}
+        marks = ",".join("?" * len(message_ids))
+        rows = self._read(f"SELECT message_id FROM seen WHERE message_id IN ({marks})", tuple(message_ids))  # noqa: S608 - question marks
+        return set(message_ids) - {row[0] for row in rows}
 
     def take(
         self,
@@ -116,8 +116,7 @@ class Outbox:
 
     def alerts(self) -> list[bytes]:
         """Every alert as it was last taken in."""
-        with self._lock:
-            return [row[0] for row in self._connection.execute("SELECT document FROM alerts ORDER BY alert_id")]
+        return [row[0] for row in self._read("SELECT document FROM alerts ORDER BY alert_id")]
 
     def due(self, channel: str, *, now: datetime, limit: int = 20) -> list[Queued]:
         """What a channel is to send now, the oldest first."""
@@ -130,13 +129,26 @@ class Outbox:
         """All that is known of sendings, the newest first."""
         return self._rows("ORDER BY made_at DESC, notification_id LIMIT ?", (limit,))
 
+    def claim(self, queued: Queued, *, retry_at: datetime) -> None:
+        """About to be sent: if nothing is heard of it, it is tried again then.
+
+        Raises:
+            LogUnavailableError: It cannot be written down, and must not be sent.
+        """
+        with self._transaction() as run:
+            run(
+                "UPDATE sendings SET attempts = attempts + 1, due_at = ?, detail = 'under way' "
+                "WHERE notification_id = ? AND channel = ?",
+                (retry_at.timestamp(), queued.notification.notification_id, queued.channel),
+            )
+
     def settle(self, queued: Queued, sending: Sending, *, retry_at: datetime | None) -> None:
-        """What became of a sending; with an instant it is tried again then."""
+        """What became of a claimed sending; with an instant it is tried again then."""
         state = "queued" if retry_at is not None else sending.outcome.value
         state = "failed" if state not in {"queued", "sent"} else state
         with self._transaction() as run:
             run(
-                "UPDATE sendings SET state = ?, attempts = attempts + 1, detail = ?, due_at = coalesce(?, due_at) "
+                "UPDATE sendings SET state = ?, detail = ?, due_at = coalesce(?, due_at) "
                 "WHERE notification_id = ? AND channel = ?",
                 (
                     state,
@@ -148,11 +160,11 @@ class Outbox:
             )
 
     def tidy(self, *, now: datetime, keep: timedelta) -> None:
-        """Forget what was seen, sent or given up longer ago."""
+        """Forget what was seen, sent or given up longer ago, and what waits for a channel that is no more."""
         before = (now - keep).timestamp()
         with self._transaction() as run:
             run("DELETE FROM seen WHERE at < ?", (before,))
-            run("DELETE FROM sendings WHERE state <> 'queued' AND made_at < ?", (before,))
+            run("DELETE FROM sendings WHERE made_at < ?", (before,))
 
     def drop_alerts(self, alert_ids: Iterable[str]) -> None:
         """Forget alerts that can grow no more."""
@@ -173,8 +185,7 @@ class Outbox:
 
     def _rows(self, where: str, values: tuple[object, ...]) -> list[Queued]:
         columns = "document, channel, state, attempts, detail"
-        with self._lock:
-            rows = self._connection.execute(f"SELECT {columns} FROM sendings {where}", values).fetchall()  # noqa: S608 - our own text
+        rows = self._read(f"SELECT {columns} FROM sendings {where}", values)  # noqa: S608 - our own text
         return [
             Queued(
                 notification=msgspec.json.decode(document, type=Notification),
@@ -185,6 +196,13 @@ class Outbox:
             )
             for document, channel, state, attempts, detail in rows
         ]
+
+    def _read(self, sql: str, values: tuple[object, ...] = ()) -> list[Any]:
+        with self._lock:
+            try:
+                return self._connection.execute(sql, values).fetchall()
+            except sqlite3.Error as error:
+                raise LogUnavailableError(f"Outbox: {error}.") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[_Run]:

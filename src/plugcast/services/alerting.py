@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from plugcast.adapters.outbox import Outbox, Queued
     from plugcast.domain.alert import Notification
     from plugcast.domain.finding import Finding
-    from plugcast.ports import Bus, Channel, Clock, Delivery, Subscription
+    from plugcast.ports import Bus, Channel, Clock, Delivery, Sending, Subscription
     from plugcast.services.stream.metrics import EngineMetrics
 
 BINDINGS: Final = ("finding.#",)
@@ -170,8 +171,11 @@ class Alerting:
             async with self._at_work:
                 await self._tell(now)
                 if (now - tidied).total_seconds() > TIDY_S:
-                    await self._tidy(now)
                     tidied = now
+                    try:
+                        await self._tidy(now)
+                    except LogError as error:
+                        logging.getLogger(__name__).warning("%s", error)
             await _pause(stop, TICK_S)
 
     async def _tell(self, now: datetime) -> None:
@@ -188,34 +192,43 @@ class Alerting:
             self._wake.set()
 
     async def _tidy(self, now: datetime) -> None:
-        before = {each.alert.alert_id for each in self._desk.open}
+        kept = [msgspec.json.decode(each, type=Tracked) for each in await asyncio.to_thread(self._outbox.alerts)]
         newest = max((each.alert.last_at for each in self._desk.open), default=now)
         self._desk.forget(before=newest - KEEP)
-        gone = before - {each.alert.alert_id for each in self._desk.open}
+        gone = {each.alert.alert_id for each in kept} - {each.alert.alert_id for each in self._desk.open}
         await asyncio.to_thread(self._outbox.drop_alerts, gone)
         await asyncio.to_thread(self._outbox.tidy, now=now, keep=KEEP)
 
     async def _deliver(self, channel: Channel, stop: asyncio.Event) -> None:
+        failures = 0
         while not stop.is_set():
-            waiting = await asyncio.to_thread(self._outbox.due, channel.name, now=self._clock.now())
-            for queued in waiting:
-                if stop.is_set():
-                    return
-                await self._send(channel, queued)
+            try:
+                waiting = await asyncio.to_thread(self._outbox.due, channel.name, now=self._clock.now())
+                for queued in waiting:
+                    if stop.is_set():
+                        return
+                    await self._send(channel, queued, stop)
+            except LogError as error:  # nothing is sent that cannot be written down
+                self._count("failures")
+                logging.getLogger(__name__).warning("%s: %s", channel.name, error)
+                failures += 1
+                await _pause(stop, _delay(failures, most_s=15.0))
+                continue
+            failures = 0
             if not waiting:
                 self._wake.clear()
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), TICK_S)
-                except TimeoutError:
-                    continue
 
-    async def _send(self, channel: Channel, queued: Queued) -> None:
+    async def _send(self, channel: Channel, queued: Queued, stop: asyncio.Event) -> None:
+        again_at = self._clock.now() + timedelta(seconds=_delay(queued.attempts + 1, most_s=LAST_RETRY_S))
+        await asyncio.to_thread(self._outbox.claim, queued, retry_at=again_at)
         sending = await channel.send(queued.notification)
         now, retry_at = self._clock.now(), None
         if sending.outcome is Outcome.TEMPORARY and now - queued.notification.made_at < GIVE_UP:
             delay_s = sending.retry_after_s or _delay(queued.attempts + 1, most_s=LAST_RETRY_S)
             retry_at = now + timedelta(seconds=delay_s)
-        await asyncio.to_thread(self._outbox.settle, queued, sending, retry_at=retry_at)
+        await self._settle(queued, sending, retry_at, stop)
         self._count(f"{channel.name}_{sending.outcome}")
         if sending.outcome is not Outcome.SENT:
             logging.getLogger(__name__).warning(
@@ -225,6 +238,18 @@ class Alerting:
                 sending.detail,
                 "will be tried again" if retry_at is not None else "given up",
             )
+
+    async def _settle(self, queued: Queued, sending: Sending, retry_at: datetime | None, stop: asyncio.Event) -> None:
+        """Mark it, however long the disk refuses: an unmarked one would be sent again."""
+        failures = 0
+        while True:
+            try:
+                return await asyncio.to_thread(self._outbox.settle, queued, sending, retry_at=retry_at)
+            except LogError:
+                if stop.is_set():
+                    raise
+                failures += 1
+                await _pause(stop, _delay(failures, most_s=15.0))
 
     def _count(self, name: str, count: int = 1) -> None:
         self.counts[name] += count

@@ -20,7 +20,7 @@ from plugcast.adapters.outbox import MOST_QUEUED, Outbox
 from plugcast.alerts.lifecycle import Policy
 from plugcast.domain.finding import Cause, Severity
 from plugcast.domain.outgoing import FindingRaised, ReasonGiven, encode_outgoing
-from plugcast.errors import ConfigError, LogFullError
+from plugcast.errors import ConfigError, LogFullError, LogUnavailableError
 from plugcast.ports import BusMessage, Outcome, Sending
 from plugcast.services.alert_channels import sample
 from plugcast.services.alerting import Alerting
@@ -143,6 +143,67 @@ def test_what_was_taken_in_is_sent_by_whoever_comes_next(tmp_path: Path) -> None
 
     asyncio.run(play())
     assert channel.sent[0].alert.finding_id == "f1"
+
+
+class FullDisk:
+    """Refuses the outbox's writes of one kind, as a full disk does."""
+
+    def __init__(self, patched: pytest.MonkeyPatch, name: str, *, times: int) -> None:
+        self.refused, self._times = 0, times
+        real = getattr(Outbox, name)
+
+        def refuse(outbox: Outbox, *given: Any, **named: Any) -> Any:
+            if self.refused < self._times:
+                self.refused += 1
+                raise LogUnavailableError("Outbox: database or disk is full.")
+            return real(outbox, *given, **named)
+
+        patched.setattr(Outbox, name, refuse)
+
+
+def test_what_cannot_be_claimed_on_the_disk_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plugcast.services.alerting.FIRST_RETRY_S", 0.05)
+    channel, disk = Recorder(), FullDisk(monkeypatch, "claim", times=3)
+
+    async def play() -> None:
+        bus = MemoryBus()
+        async with running(tmp_path / "outbox", bus, [channel]) as service:
+            await bus.publish([message(1)])
+            await until(lambda: disk.refused == 2)
+            assert channel.sent == []
+            await until(lambda: service.counts["recorder_sent"] == 1)
+
+    asyncio.run(play())
+    assert (disk.refused, len(channel.sent)) == (3, 1)
+
+
+def test_a_disk_that_refuses_the_mark_repeats_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plugcast.services.alerting.FIRST_RETRY_S", 0.05)
+    channel, disk = Recorder(), FullDisk(monkeypatch, "settle", times=5)
+
+    async def play() -> None:
+        bus = MemoryBus()
+        async with running(tmp_path / "outbox", bus, [channel]) as service:
+            await bus.publish([message(1)])
+            await until(lambda: service.counts["recorder_sent"] == 1)
+            await asyncio.sleep(0.5)
+
+    asyncio.run(play())
+    assert (disk.refused, len(channel.sent)) == (5, 1)
+    with Outbox(tmp_path / "outbox") as outbox:
+        assert [(row.state, row.attempts) for row in outbox.sendings()] == [("sent", 1)]
+
+
+def test_a_sending_cut_short_comes_again_after_a_pause_and_under_the_same_id(tmp_path: Path) -> None:
+    """The process dies while the other side has the message: before the mark, after the claim."""
+    with Outbox(tmp_path / "outbox") as outbox:
+        outbox.take(now=NOW, notifications=[sample(now=NOW)], channels=["mail"])
+        (first,) = outbox.due("mail", now=NOW)
+        outbox.claim(first, retry_at=NOW + timedelta(seconds=2))
+    with Outbox(tmp_path / "outbox") as outbox:
+        assert outbox.due("mail", now=NOW + timedelta(seconds=1)) == []
+        (again,) = outbox.due("mail", now=NOW + timedelta(seconds=2))
+    assert (again.notification, again.attempts, again.detail) == (first.notification, 1, "under way")
 
 
 def test_rubbish_on_the_bus_is_a_dead_letter_and_stops_nothing(tmp_path: Path) -> None:
