@@ -18,7 +18,9 @@ SAMPLE_REASON: Final = "took 1.4 kW; the driver's median over 31 sessions is 6.6
 
 
 def channels_of(settings: Settings) -> list[Channel]:
-    """Mail and webhook, as far as they are set.
+    """Mail and webhook, as far as they are set; each receiver has a mail of their own.
+
+    So a receiver whose server asks to come again later is tried again alone, and nobody else has the mail twice.
 
     Raises:
         ConfigError: An address or secret could not be.
@@ -29,22 +31,24 @@ def channels_of(settings: Settings) -> list[Channel]:
     if mail.host and mail.to:
         from plugcast.adapters.notify.mail import MailChannel  # noqa: PLC0415 - an extra
 
-        made.append(
+        made += [
             MailChannel(
                 host=mail.host,
                 port=mail.port,
                 sender=mail.sender,
-                receivers=mail.to,
+                receivers=[receiver],
                 time_zone=settings.site.time_zone,
                 security=mail.security,
                 username=mail.username,
                 password=mail.password.get_secret_value(),
+                name=f"mail:{receiver}",
             )
-        )
+            for receiver in dict.fromkeys(mail.to)
+        ]
     if hook.url:
-        from plugcast.adapters.notify.webhook import WebhookChannel  # noqa: PLC0415 - brings an HTTP stack
+        from plugcast.adapters.notify.webhook import WebhookChannel, secret_bytes  # noqa: PLC0415 - brings an HTTP stack
 
-        secret = hook.secret.get_secret_value().encode()
+        secret = secret_bytes(hook.secret.get_secret_value())
         made.append(WebhookChannel(url=hook.url, secret=secret, clock=SystemClock()))
     return made
 

@@ -229,7 +229,7 @@ class Alerting:
             delay_s = sending.retry_after_s or _delay(queued.attempts + 1, most_s=LAST_RETRY_S)
             retry_at = now + timedelta(seconds=delay_s)
         await self._settle(queued, sending, retry_at, stop)
-        self._count(f"{channel.name}_{sending.outcome}")
+        self._count(f"{channel.name.partition(':')[0]}_{sending.outcome}")  # no addresses among the metrics
         if sending.outcome is not Outcome.SENT:
             logging.getLogger(__name__).warning(
                 "%s: notification %s: %s (%s)",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import aiosmtplib
 import msgspec
 import pytest
 from tests.people import SECRET, MailServer, Receiver
@@ -15,14 +16,15 @@ from tests.people import SECRET, MailServer, Receiver
 from plugcast.adapters.clock import SystemClock
 from plugcast.adapters.memory_bus import MemoryBus
 from plugcast.adapters.notify.mail import MailChannel
-from plugcast.adapters.notify.webhook import WebhookChannel, signed, verify
+from plugcast.adapters.notify.webhook import WebhookChannel, secret_bytes, signed, verify
 from plugcast.adapters.outbox import MOST_QUEUED, Outbox
 from plugcast.alerts.lifecycle import Policy
+from plugcast.config import MailSettings, Settings
 from plugcast.domain.finding import Cause, Severity
 from plugcast.domain.outgoing import FindingRaised, ReasonGiven, encode_outgoing
 from plugcast.errors import ConfigError, LogFullError, LogUnavailableError
 from plugcast.ports import BusMessage, Outcome, Sending
-from plugcast.services.alert_channels import sample
+from plugcast.services.alert_channels import channels_of, sample
 from plugcast.services.alerting import Alerting
 from plugcast.services.stream.publishing import bus_message
 
@@ -364,3 +366,78 @@ def test_nobody_there_is_temporary_and_a_bad_setting_is_refused() -> None:
         WebhookChannel(url="http://127.0.0.1:1/", secret=b"short", clock=SystemClock())
     with pytest.raises(ConfigError, match="wanted an address"):
         WebhookChannel(url="file:///etc/passwd", secret=SECRET, clock=SystemClock())
+
+
+@pytest.mark.parametrize("url", ["http://xn--/", "http://[::1/", "http://a:99999/", "http://:80/"])
+def test_an_address_that_no_call_can_reach_is_refused_before_the_first_call(url: str) -> None:
+    with pytest.raises(ConfigError, match="wanted an address"):
+        WebhookChannel(url=url, secret=SECRET, clock=SystemClock())
+
+
+def test_a_secret_as_the_specification_writes_it_is_base64() -> None:
+    """So that receivers with the specification's own libraries agree."""
+    assert secret_bytes("whsec_MDEyMzQ1Njc4OWFiY2RlZg==") == SECRET
+    assert secret_bytes(SECRET.decode()) == SECRET
+    with pytest.raises(ConfigError, match="base64"):
+        secret_bytes("whsec_*")
+
+
+def test_an_answer_without_end_is_judged_by_its_status_or_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(first: bytes, then: bytes) -> Outcome:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(ConnectionError):
+                writer.write(first)
+                while not reader.at_eof():
+                    writer.write(then)
+                    await writer.drain()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(reader.read(4096), 0.02)
+            writer.close()
+            gone.set()
+
+        gone = asyncio.Event()
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with server, asyncio.timeout(30):
+            sending = await WebhookChannel(url=url, secret=SECRET, clock=SystemClock()).send(sample())
+            await gone.wait()
+        return sending.outcome
+
+    status = b"HTTP/1.1 200 OK\r\n"
+    assert asyncio.run(ask(status + b"content-length: 99999999999\r\n\r\n", b"x" * 1000)) is Outcome.SENT
+    monkeypatch.setattr("plugcast.adapters.notify.webhook.TIMEOUT_S", 0.5)
+    assert asyncio.run(ask(status, b"x: y\r\n")) is Outcome.TEMPORARY
+
+
+def test_a_receiver_who_is_to_be_tried_again_does_not_hold_up_or_double_another(
+    tmp_path: Path, mail_server: MailServer
+) -> None:
+    mail_server.start()
+    to = ("later@example.org", "operator@example.org", "operator@example.org")
+    mail = MailSettings(host="127.0.0.1", port=mail_server.port, security="none", to=to, sender="plugcast@example.org")
+    channels = channels_of(Settings(mail=mail))
+
+    async def play() -> None:
+        bus = MemoryBus()
+        async with running(tmp_path / "outbox", bus, channels) as service:
+            await bus.publish([message(1)])
+            await until(lambda: service.counts["mail_sent"] == 1 and service.counts["mail_temporary"] >= 2)
+
+    asyncio.run(play())
+    assert len(mail_server.mails()) == 1
+    with Outbox(tmp_path / "outbox") as outbox:
+        states = {row.channel: row.state for row in outbox.sendings()}
+    assert states == {"mail:later@example.org": "queued", "mail:operator@example.org": "sent"}
+
+
+def test_a_refused_password_is_tried_again_and_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise aiosmtplib.SMTPAuthenticationError(535, "no")
+
+    monkeypatch.setattr(aiosmtplib, "send", refuse)
+    channel = MailChannel(
+        host="localhost", port=25, sender="a@b.c", receivers=["d@e.f"], username="me", password=SECRET.decode()
+    )
+    sending = asyncio.run(channel.send(sample()))
+    assert sending.outcome is Outcome.TEMPORARY
+    assert SECRET.decode() not in sending.detail

@@ -41,12 +41,11 @@ class MailChannel:
         security: ``none``, ``starttls`` or ``tls``.
         username: Empty for none.
         password: Never logged.
+        name: For logs and the outbox.
 
     Raises:
         ConfigError: An address is none.
     """
-
-    name = "mail"
 
     def __init__(
         self,
@@ -59,7 +58,9 @@ class MailChannel:
         security: str = "none",
         username: str = "",
         password: str = "",
+        name: str = "mail",
     ) -> None:
+        self.name = name
         if not receivers:
             raise ConfigError("Mail: wanted at least one receiver (mail.to).")
         self._sender, *self._receivers = (_address(each) for each in (sender, *receivers))
@@ -96,6 +97,8 @@ class MailChannel:
         except aiosmtplib.SMTPRecipientsRefused as error:
             codes = [each.code for each in error.recipients]
             return _answered(min(codes, default=PERMANENT_FROM), f"every receiver was refused ({codes})")
+        except aiosmtplib.SMTPAuthenticationError as error:  # a password may be set right; Postfix waits for it too
+            return Sending(outcome=Outcome.TEMPORARY, detail=f"the server refused user name or password ({error.code})")
         except aiosmtplib.SMTPResponseException as error:
             return _answered(error.code, f"{error.code} {error.message}")
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:

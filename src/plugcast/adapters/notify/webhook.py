@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import binascii
 import hashlib
 import hmac
 from typing import TYPE_CHECKING, Final
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from plugcast.ports import Clock
 
 TIMEOUT_S: Final = 10.0
+"""Of a call as a whole."""
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - the specification's mark of a secret, no secret
 TOLERANCE_S: Final = 300.0
 """A receiver takes no signature that is older, so that what was overheard cannot be sent again later."""
 LEAST_SECRET_BYTES: Final = 16
@@ -46,8 +50,12 @@ class WebhookChannel:
     name = "webhook"
 
     def __init__(self, *, url: str, secret: bytes, clock: Clock) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme in {"http", "https"} and bool(httpx.URL(url).host) and parts.port != 0
+        except (ValueError, httpx.InvalidURL):
+            good = False
+        if not good or not parts.hostname:
             raise ConfigError("Webhook: wanted an address like https://example.org/hooks/plugcast (webhook.url).")
         if len(secret) < LEAST_SECRET_BYTES:
             raise ConfigError(f"Webhook: wanted a secret of at least {LEAST_SECRET_BYTES} bytes (webhook.secret).")
@@ -59,10 +67,16 @@ class WebhookChannel:
         body = msgspec.json.encode({"type": f"alert.{notification.why}", "v": 1, "data": notification})
         headers = signed(notification.notification_id, body, at=self._clock.now(), secret=self._secret)
         try:
-            async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False) as client:
-                answer = await client.post(self._url, content=body, headers=headers)
-        except httpx.HTTPError as error:
+            async with (
+                asyncio.timeout(TIMEOUT_S),
+                httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False) as client,
+                client.stream("POST", self._url, content=body, headers=headers) as answer,
+            ):
+                return self._judged(answer)  # by its status: however long the body is, nobody reads it
+        except (httpx.HTTPError, TimeoutError) as error:
             return Sending(outcome=Outcome.TEMPORARY, detail=f"{self._host}: {type(error).__name__}")
+
+    def _judged(self, answer: httpx.Response) -> Sending:
         if answer.is_success:
             return Sending(outcome=Outcome.SENT)
         again = answer.status_code in _AGAIN or answer.status_code >= _SERVER_ERROR
@@ -71,6 +85,20 @@ class WebhookChannel:
             detail=f"{self._host} answered {answer.status_code}",
             retry_after_s=_retry_after(answer) if again else None,
         )
+
+
+def secret_bytes(given: str) -> bytes:
+    """A secret as the specification writes it (``whsec_`` and base64), or any other text as its UTF-8 bytes.
+
+    Raises:
+        ConfigError: What follows ``whsec_`` is no base64.
+    """
+    if not given.startswith(SECRET_PREFIX):
+        return given.encode()
+    try:
+        return base64.b64decode(given.removeprefix(SECRET_PREFIX), validate=True)
+    except binascii.Error as error:
+        raise ConfigError(f"Webhook: wanted base64 after {SECRET_PREFIX} (webhook.secret).") from error
 
 
 def signed(message_id: str, body: bytes, *, at: datetime, secret: bytes) -> dict[str, str]:
