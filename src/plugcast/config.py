@@ -19,6 +19,8 @@ from plugcast.handwritten import read_bytes
 
 ENV_PREFIX = "PLUGCAST__"
 DEFAULT_FILE = "plugcast.toml"
+_SECRETS = frozenset({"stream.bus", "kafka.password", "kafka.key_password", "mail.password", "webhook.secret"})
+"""Never shown, not even where they could not be taken."""
 
 
 def _known_zone(name: str) -> str:
@@ -246,5 +248,5 @@ def _explain(issue: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails is a 
     where = ".".join(str(part) for part in issue["loc"])
     if issue["type"] == "extra_forbidden":
         return f"unknown key {where!r}"
-    found = "a secret" if "password" in where or where == "stream.bus" else repr(issue["input"])
+    found = "a secret" if where.startswith(tuple(_SECRETS)) else repr(issue["input"])
     return f"{where}: {issue['msg']} (found {found})"

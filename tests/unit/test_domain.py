@@ -57,10 +57,16 @@ def _values(kind: Any) -> st.SearchStrategy[Any]:
     raise TypeError(f"no strategy for {kind}")
 
 
-def _bounded(kind: type, bound: msgspec.Meta) -> st.SearchStrategy[Any]:
+def _bounded(kind: Any, bound: msgspec.Meta) -> st.SearchStrategy[Any]:
     """Any value that keeps to a declared bound."""
+    if typing.get_origin(kind) is tuple:
+        return st.lists(_values(typing.get_args(kind)[0]), min_size=bound.min_length or 0, max_size=3).map(tuple)
     if kind is float:
         return st.floats(bound.ge, bound.le)
+    if kind is int:
+        return st.integers(int(bound.ge or 0), 2**53 if bound.le is None else int(bound.le))
+    if kind is bytes:
+        return st.binary(max_size=bound.max_length)
     if kind is str:
         return st.text(min_size=bound.min_length or 0, max_size=bound.max_length)
     assert kind is datetime

@@ -40,6 +40,7 @@ def list_(
     if not path.exists():
         raise UnreadableInputError(f"{path} was not found: no alert was ever kept here. Start: plugcast serve alerts")
     with Outbox(path) as opened:
+        kept = len(opened.alerts())
         rows = [row for row in opened.sendings() if not failed or row.state == "failed"]
     if as_json:
         output.emit_json({"notifications": rows})
@@ -53,7 +54,12 @@ def list_(
             f"{alert.severity:<8} {alert.site_id}/{place}: {alert.cause}{detail}",
             markup=False,
         )
-    if not rows:
+    if not rows and kept:
+        output.err().print(
+            f"Nothing was sent: {kept:,} alerts are kept, and no channel was set when they came. "
+            "Try one with: plugcast alerts test"
+        )
+    elif not rows:
         output.err().print("None.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,9 +25,13 @@ def tail(
 ) -> None:
     """Print a topic's messages from its start, one JSON document a line, partition by partition."""
     settings = inputs.settings_for(config, None)
+    from plugcast.errors import UnreadableInputError
     from plugcast.services.stream.places import open_log
 
-    reader = open_log(log or settings.stream.log, kafka=settings.kafka).reader(topic)
+    place = log or settings.stream.log
+    if "://" not in place and not Path(place).is_file():
+        raise UnreadableInputError(f"{place} was not found. Name a journal that there is, or kafka://HOST:PORT: --log")
+    reader = open_log(place, kafka=settings.kafka).reader(topic)
     try:
         while follow or not reader.caught_up():
             for stored in reader.read(1_000, wait_s=0.5 if follow else 0.05):

@@ -88,9 +88,26 @@ class Store:
             self.connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
             try:
                 self._open()
+                opened = path.stat()
             except BaseException:
                 self.connection.close()
                 raise
+        self._file = opened.st_dev, opened.st_ino
+
+    def require_own_file(self) -> None:
+        """See that the path still leads to the file that is open: what is written to another one is never seen here.
+
+        Raises:
+            LogUnavailableError: It was deleted, moved or replaced.
+        """
+        try:
+            found = self.path.stat()
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._file:
+            raise LogUnavailableError(
+                f"{self.path} was deleted or replaced while it was in use. Stop, and start again."
+            )
 
     def _open(self) -> None:
         self._write_ahead()

@@ -46,6 +46,7 @@ class JournalWorker:
 
     def _poll(self, limit: int) -> list[Stored]:
         with self._store.lock, self._store.translated():
+            self._store.require_own_file()
             if not self._hold():
                 return []
             places = list(self._next)

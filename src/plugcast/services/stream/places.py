@@ -18,6 +18,15 @@ KAFKA: Final = "kafka://"
 _SERVERS: Final = re.compile(r"[^\s,/:@]+:\d+(,[^\s,/:@]+:\d+)*")
 
 
+def shown(place: str) -> str:
+    """A place as messages may name it: who asks is told nobody's password.
+
+    >>> shown("kafka://user:secret@host:9092")
+    'kafka://***@host:9092'
+    """
+    return re.sub(r"//[^/]*@", "//***@", place)
+
+
 def open_log(place: str, *, kafka: KafkaSettings | None = None, clock: Clock | None = None) -> Log:
     """The log at a place.
 
@@ -34,7 +43,7 @@ def open_log(place: str, *, kafka: KafkaSettings | None = None, clock: Clock | N
     if place.startswith(KAFKA):
         return _open_kafka(place.removeprefix(KAFKA).rstrip("/"), kafka or KafkaSettings())
     if "://" in place:
-        raise ConfigError(f"{place}: wanted a file name, or kafka://host:port.")
+        raise ConfigError(f"{shown(place)}: wanted a file name, or kafka://host:port.")
     path = Path(place)
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise ConfigError(f"{place}: wanted the name of a file in a folder that exists.")
@@ -45,7 +54,7 @@ def _open_kafka(servers: str, told: KafkaSettings) -> Log:
     from plugcast.adapters.kafka import KafkaLog, Security, Times  # noqa: PLC0415 - an extra
 
     if not _SERVERS.fullmatch(servers):
-        raise ConfigError(f"{KAFKA}{servers}: wanted kafka://host:port[,host:port].")
+        raise ConfigError(f"{shown(KAFKA + servers)}: wanted kafka://host:port[,host:port].")
     if told.protocol.startswith("sasl") and not told.username:
         raise ConfigError(f"kafka.protocol is {told.protocol}: wanted kafka.username and kafka.password, found none.")
     security = Security(
