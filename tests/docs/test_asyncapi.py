@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator, FormatChecker
 
@@ -37,7 +37,7 @@ VALIDATORS = {tag: validator(tag) for tag in MESSAGES}
 
 def decodes(payload: dict[str, Any]) -> bool:
     content = json.dumps(payload).encode()
-    if payload.get("type") in INCOMING:
+    if str(payload.get("type")) in INCOMING:
         return not isinstance(decode(content, now=NOW, source="test", row=1), Rejected)
     try:
         decode_outgoing(content)
@@ -118,6 +118,8 @@ def test_what_is_refused_for_its_form_is_refused_by_the_schema(tag: str, value: 
     schema = DOCUMENT["components"]["schemas"][MESSAGES[tag]["title"]]
     plain = [name for name in payload if not name.endswith("_at") and name not in {"time_zone", "timestamp", "raw"}]
     name = choose.choice(sorted(plain))
+    # JSON Schema counts 0.0 as an integer, the decoder does not
+    assume(not (isinstance(value, float) and value.is_integer()))
     payload[name] = value
     if not decodes(payload):
         assert not VALIDATORS[tag].is_valid(payload), schema["properties"][name]
