@@ -21,6 +21,7 @@ PRODUCER: Final[dict[str, Any]] = {
     "acks": "all",
     "partitioner": "murmur2",  # as domain.partitions
     "linger_ms": 5,
+    "retry_backoff_ms": 5,  # a transaction begun while the last one's marks are written waits so long, not 100 ms
     "compression_type": "lz4",
     "queue_buffering_max_messages": 200_000,
     "queue_buffering_max_kbytes": 262_144,
