@@ -41,11 +41,20 @@ class Broker:
 
     def start(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PLUGCAST_")}
-        command = [sys.executable, "scripts/dev_services.py", "up", "--only", "rabbitmq", "--folder", str(self.folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "scripts.dev_services",
+            "up",
+            "--only",
+            "rabbitmq",
+            "--folder",
+            str(self.folder),
+        ]
         subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=180)
 
     def stop(self) -> None:
-        command = [sys.executable, "scripts/dev_services.py", "down", "--folder", str(self.folder)]
+        command = [sys.executable, "-m", "scripts.dev_services", "down", "--folder", str(self.folder)]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
 
     def kill(self) -> int:
@@ -99,12 +108,22 @@ async def _load(url: str, first: int, confirmed: list[str]) -> None:
 
 
 async def _drained(url: str) -> list[str]:
-    taken = []
+    """All that is in the queue; a broker that has just come back may need a while for its queues."""
+    end, taken = time.monotonic() + 90, list[str]()
+    while True:
+        try:
+            await _take_all(url, taken)
+        except BusError:
+            assert time.monotonic() < end
+        else:
+            return taken
+
+
+async def _take_all(url: str, taken: list[str]) -> None:
     async with RabbitBus(url).subscribe("alerts", bindings=["finding.#"], prefetch=1_000) as subscription:
         while (delivery := await subscription.take(wait_s=2.0)) is not None:
             taken.append(delivery.message.message_id)
             await delivery.ack()
-    return taken
 
 
 async def _made_queue(url: str) -> None:
