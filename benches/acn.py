@@ -222,7 +222,9 @@ def _case(
     through = ", CVXPY" if size.modelled else ""
     found = kept(size.keep, f"acn-{size.start_at:%m}-{size.last_day}-{scenario}-{name}{through}", work)
     if best is not None:
-        found = found | {"profit_pct": 100.0 * found["profit"] / best, "perfect_foresight_profit": best}
+        # on the few days of the smallest size the demand charge may leave nothing to earn, and so no share of it
+        share = 100.0 * found["profit"] / best if best > 0 else 0.0
+        found = found | {"profit_pct": share, "perfect_foresight_profit": best}
     note(f"{scenario}, {name}: " + ", ".join(f"{key} {value:.5g}" for key, value in found.items()))
     return {"scenario": scenario, "algorithm": name, **found}
 
