@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugcast.alerts.lifecycle import RANK, Desk, Policy, Tracked
+from plugcast.alerts.lifecycle import Desk, Policy, Tracked
 from plugcast.domain.alert import Why
 from plugcast.domain.finding import Cause, Finding, Reason, Severity
 
@@ -75,7 +75,7 @@ def without_id(alert: Alert) -> Alert:
 
 @given(findings=FINDINGS)
 def test_each_key_is_told_once_with_all_its_findings(findings: list[Finding]) -> None:
-    loud = [each for each in findings if RANK[each.severity] >= RANK[POLICY.least_severity]]
+    loud = [each for each in findings if each.severity.rank <= POLICY.least_severity.rank]
     made = told(findings)
     keys = [(n.alert.site_id, n.alert.station_id, n.alert.cause) for n in made]
     assert sorted(keys) == sorted({(each.site_id, each.station_id, each.cause) for each in loud})
@@ -84,7 +84,7 @@ def test_each_key_is_told_once_with_all_its_findings(findings: list[Finding]) ->
         mine = [e for e in loud if (e.station_id, e.cause) == (n.alert.station_id, n.alert.cause)]
         newest = max(mine, key=lambda e: (e.observed_at, e.finding_id))
         assert n.alert.reasons == tuple(reason.text for reason in newest.reasons)
-        assert n.alert.severity == max((e.severity for e in mine), key=RANK.__getitem__)
+        assert n.alert.severity == min((e.severity for e in mine), key=lambda each: each.rank)
         assert (n.alert.first_at, n.alert.last_at) == (min(e.observed_at for e in mine), newest.observed_at)
         assert n.why is Why.NEW
 

@@ -20,12 +20,13 @@ from plugcast.domain.units import MAX_SESSION_ENERGY_KWH
 from plugcast.domain.wire import encode
 from plugcast.ports import Entry, Stored
 from plugcast.services.stream import engine as engine_module
-from plugcast.services.stream.detecting import DECLARATIONS_KEPT, Detecting, Step
+from plugcast.services.stream.detecting import DECLARATIONS_KEPT, Detecting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plugcast.domain.messages import Message
+    from plugcast.services.stream.steps import Step
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +177,7 @@ def test_declarations_without_end_keep_a_state_with_an_end(case: Case) -> None:
 
 
 def test_a_fault_of_ours_is_tried_again_and_ends_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "FIRST_RETRY_S", 0.0)
+    monkeypatch.setattr(engine_module, "LONGEST_PAUSE_S", 0.0)
     site, stop = Site(case), Event()
     site.writer.append(topics.STATION_DATA, [Entry(b"x", END, 0)])
     (engine,) = site.engine(0)

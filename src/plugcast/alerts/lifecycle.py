@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left, bisect_right
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import structs
@@ -23,7 +23,6 @@ from plugcast.domain.finding import Cause, Finding, Severity
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-RANK: Final = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
 Key = tuple[str, str, str]
 """Site, station and cause."""
 
@@ -92,7 +91,7 @@ class Desk:
             finding: One that was not added before.
             now: The wall clock.
         """
-        if RANK[finding.severity] < RANK[self._policy.least_severity]:
+        if finding.severity.rank > self._policy.least_severity.rank:
             return None
         key = finding.site_id, finding.station_id, finding.cause.value
         found = self._open.get(key)
@@ -223,7 +222,7 @@ def _joined(alert: Alert, finding: Finding) -> Alert:
     )
     return structs.replace(
         alert,
-        severity=max(alert.severity, finding.severity, key=RANK.__getitem__),
+        severity=min(alert.severity, finding.severity, key=lambda each: each.rank),
         first_at=min(alert.first_at, finding.observed_at),
         last_at=max(alert.last_at, finding.observed_at),
         count=alert.count + 1,
@@ -290,4 +289,4 @@ def _name(*parts: str) -> str:
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
 
 
-__all__ = ["RANK", "Desk", "Policy", "Tracked"]
+__all__ = ["Desk", "Policy", "Tracked"]

@@ -165,8 +165,7 @@ class Detector:
 
         The most severe comes first.
         """
-        rank = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
-        told = [self._settled(row, rule_finding(row, b)) for b in sorted(broken, key=lambda b: rank[b.severity])]
+        told = [self._settled(row, rule_finding(row, b)) for b in sorted(broken, key=lambda b: b.severity.rank)]
         certain = any(finding.severity != Severity.INFO for finding in told)
         if row.current_type in self.models and p_value <= alpha and not certain:
             told.insert(0, self._model_finding(row, total, p_value, strong=p_value <= alpha * STRONG))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from plugcast.anomaly.series_rules import SERIES_RULES_VERSION, SeriesBroken, check_series
-from plugcast.domain.finding import Cause, Finding, Reason, Severity
+from plugcast.anomaly.telling import make_finding
+from plugcast.domain.finding import Cause, Finding, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from plugcast.anomaly.series_norms import SeriesNorms
     from plugcast.features.series_values import SeriesFeatures
     from plugcast.features.sessions import SessionFeatures
-
-RANK: Final = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
 def series_findings(
@@ -36,7 +34,7 @@ def series_findings(
     """
     told = check_series(series, row) + (() if norms is None else norms.judge(series, row))
     causes: dict[Cause, list[SeriesBroken]] = {}
-    for broken in sorted(told, key=lambda rule: RANK[rule.severity]):
+    for broken in sorted(told, key=lambda rule: rule.severity.rank):
         causes.setdefault(broken.cause, []).append(broken)
     return tuple(_finding(row, rules) for rules in causes.values())
 
@@ -59,38 +57,33 @@ def with_series(findings: Iterable[Finding], more: Iterable[Finding]) -> tuple[F
             own,
             episode_id=own.episode_id or found.episode_id,
             p_value=own.p_value if own.p_value is not None else found.p_value,
-            severity=min(own.severity, found.severity, key=lambda severity: RANK[severity]),
+            severity=min(own.severity, found.severity, key=lambda severity: severity.rank),
             reasons=(*own.reasons, *found.reasons),
         )
-    return tuple(sorted((*kept, *proved.values()), key=lambda f: (f.observed_at, f.session_id, RANK[f.severity])))
+    return tuple(sorted((*kept, *proved.values()), key=lambda f: (f.observed_at, f.session_id, f.severity.rank)))
 
 
 def _finding(row: SessionFeatures, rules: Sequence[SeriesBroken]) -> Finding:
     """Of one cause; the first rule names it."""
     first = rules[0]
-    by = f"rule:{first.rule}"
-    text = f"{row.site_id}\x1f{row.session_id}\x1f{SERIES_RULES_VERSION}\x1f{first.cause.value}\x1f{by}"
-    return Finding(
-        finding_id=hashlib.sha256(text.encode()).hexdigest()[:16],
-        session_id=row.session_id,
-        site_id=row.site_id,
-        station_id=row.station_id,
-        user_id=row.user_id,
-        observed_at=row.observed_at,
+    why = tuple(
+        Reason(
+            feature=rule.feature,
+            text=rule.text,
+            contribution=1.0 if rule is first else 0.0,
+            value=rule.value,
+            norm=rule.norm,
+            cause=rule.cause,
+        )
+        for rule in rules
+    )
+    return make_finding(
+        row,
         score=1.0,
         p_value=None,
         cause=first.cause,
         severity=first.severity,
-        by=by,
-        reasons=tuple(
-            Reason(
-                feature=rule.feature,
-                text=rule.text,
-                contribution=1.0 if rule is first else 0.0,
-                value=rule.value,
-                norm=rule.norm,
-                cause=rule.cause,
-            )
-            for rule in rules
-        ),
+        by=f"rule:{first.rule}",
+        version=SERIES_RULES_VERSION,
+        why=why,
     )

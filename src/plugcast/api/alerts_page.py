@@ -12,11 +12,9 @@
 from __future__ import annotations
 
 import asyncio
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-import jinja2
 import msgspec
 from fastapi import Request, Response
 from starlette.responses import HTMLResponse, StreamingResponse
@@ -105,18 +103,18 @@ def alerts_app(
         registry: Of its metrics.
         allowed_hosts: Host names that requests may name.
     """
-    app = health_app(alive=lambda: True, ready=ready, registry=registry)
+    app = health_app(ready=ready, registry=registry)
     held = assets.load()
     install(app, headers=SECURITY_HEADERS)
     app.add_middleware(Guard, allowed_hosts=allowed_hosts)
 
     @app.get("/")
     async def page() -> Response:
-        return HTMLResponse(_template("alerts.html").render(_context(board)))
+        return HTMLResponse(assets.template("alerts.html").render(_context(board)))
 
     @app.get("/list")
     async def fragment() -> Response:
-        return HTMLResponse(_template("alert_list.html").render(_context(board)))
+        return HTMLResponse(assets.template("alert_list.html").render(_context(board)))
 
     @app.get("/api/v1/alerts")
     async def document() -> Response:
@@ -134,19 +132,6 @@ def alerts_app(
         return held.answer(request, fingerprint, path) or problem(404, "There is no such asset in this version.")
 
     return app
-
-
-@cache
-def _template(name: str) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("plugcast.api", "dashboard/templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["asset"] = assets.load().url
-    return environment.get_template(name)
 
 
 def _context(board: Board) -> dict[str, Any]:

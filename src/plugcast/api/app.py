@@ -14,10 +14,8 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import jinja2
 import msgspec
 from fastapi import APIRouter, FastAPI, Request, WebSocket
 from fastapi.openapi.utils import get_openapi
@@ -89,26 +87,13 @@ def create_app(feed: LiveFeed, *, allowed_hosts: Collection[str] = LOCAL_HOSTS) 
     app.state.feed = feed
     app.state.watchers = Watchers(feed)
     app.state.assets = assets.load()
-    app.state.template = _template()
+    app.state.template = assets.template("page.html")
     app.include_router(router)
     problems.install(app, headers=SECURITY_HEADERS)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES)
     app.add_middleware(Guard, allowed_hosts=allowed_hosts)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("plugcast.api", "dashboard/templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["asset"] = assets.load().url
-    return environment.get_template("page.html")
 
 
 def _feed(request: Request) -> LiveFeed:

@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
+import jinja2
 from starlette.responses import Response
 
 if TYPE_CHECKING:
@@ -87,6 +88,20 @@ def load() -> Assets:
             etag=f'W/"{digest[:20]}"',
         )
     return Assets(fingerprint=whole.hexdigest()[:12], by_path=by_path)
+
+
+@cache
+def template(name: str) -> jinja2.Template:
+    """A page of the installed package, which knows where its assets are."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("plugcast.api", "dashboard/templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["asset"] = load().url
+    return environment.get_template(name)
 
 
 def _walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:

@@ -249,8 +249,7 @@ def _write(report: DetectReport, target: Path, time_zone: str) -> None:
 def _show(report: DetectReport, top: int, zone: ZoneInfo) -> None:
     for note in _notes(report):
         err().print(note, highlight=False)
-    rank = {"critical": 0, "warning": 1, "info": 2}
-    ordered = sorted(report.findings, key=lambda f: (rank[f.severity], 0.0 if f.p_value is None else f.p_value))
+    ordered = sorted(report.findings, key=lambda f: (f.severity.rank, 0.0 if f.p_value is None else f.p_value))
     stations = max((len(finding.station_id) for finding in ordered[:top]), default=0)
     for finding in ordered[:top]:
         by = finding.by if finding.p_value is None else f"{finding.by}, p {finding.p_value:.4f}"

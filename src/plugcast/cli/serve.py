@@ -214,7 +214,7 @@ def site(
     from plugcast.domain import topics
     from plugcast.services.alert_channels import channels_of
     from plugcast.services.stream.places import open_log
-    from plugcast.services.stream.publishing import Publisher
+    from plugcast.services.stream.publishing import GROUP, Publisher
     from plugcast.services.stream.serving import detector_engine
 
     place = log or settings.stream.log
@@ -222,7 +222,7 @@ def site(
     opened, bus = open_log(place, kafka=settings.kafka), MemoryBus()
     channels = channels_of(settings)
     service, page = alerting(bus, settings, channels, metrics)
-    publisher = Publisher(lambda: opened.worker("publishers", [topics.FINDINGS]), bus, metrics=metrics)
+    publisher = Publisher(lambda: opened.worker(GROUP, [topics.FINDINGS]), bus, metrics=metrics)
 
     async def work(stop: asyncio.Event) -> None:
         parts = [_threaded(engine)(stop), service.run(stop), publisher.run(stop), _closing(bus, stop)]
@@ -291,7 +291,7 @@ def _serve(
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     with listen("127.0.0.1", port) as listener:
         if page is None:
-            app = health_app(alive=lambda: True, ready=ready, registry=metrics.registry)
+            app = health_app(ready=ready, registry=metrics.registry)
         else:
             app = alerts_app(page, ready=ready, registry=metrics.registry)
         health = server(app)

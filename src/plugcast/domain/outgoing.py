@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 import msgspec
 from msgspec import Meta, Struct
@@ -59,60 +59,22 @@ class FindingRaised(Struct, frozen=True, kw_only=True, tag_field="type", tag="fi
     @classmethod
     def of(cls, finding: Finding) -> Self:
         """A finding as a message; numbers that JSON cannot say are missing."""
-        return cls(
-            v=1,
-            finding_id=finding.finding_id,
-            session_id=finding.session_id,
-            site_id=finding.site_id,
-            station_id=finding.station_id,
-            user_id=finding.user_id,
-            observed_at=finding.observed_at,
-            score=finding.score,
-            p_value=finding.p_value,
-            cause=finding.cause,
-            severity=finding.severity,
-            by=finding.by,
-            reasons=tuple(
-                ReasonGiven(
-                    feature=reason.feature,
-                    text=reason.text[:MAX_TEXT_CHARS],
-                    contribution=reason.contribution,
-                    value=reason.value,
-                    norm=reason.norm,
-                    cause=reason.cause,
-                )
-                for reason in finding.reasons[:MAX_REASONS]
-            ),
-            episode_id=finding.episode_id,
+        reasons = tuple(
+            ReasonGiven(**_fields(msgspec.structs.replace(reason, text=reason.text[:MAX_TEXT_CHARS])))
+            for reason in finding.reasons[:MAX_REASONS]
         )
+        return cls(v=1, **_fields(finding) | {"reasons": reasons})
 
     def finding(self) -> Finding:
         """The finding in it."""
-        return Finding(
-            finding_id=self.finding_id,
-            session_id=self.session_id,
-            site_id=self.site_id,
-            station_id=self.station_id,
-            user_id=self.user_id,
-            observed_at=self.observed_at,
-            score=self.score,
-            p_value=self.p_value,
-            cause=self.cause,
-            severity=self.severity,
-            by=self.by,
-            reasons=tuple(
-                Reason(
-                    feature=reason.feature,
-                    text=reason.text,
-                    contribution=reason.contribution,
-                    value=reason.value,
-                    norm=reason.norm,
-                    cause=reason.cause,
-                )
-                for reason in self.reasons
-            ),
-            episode_id=self.episode_id,
-        )
+        own = _fields(self)
+        del own["v"]
+        return Finding(**own | {"reasons": tuple(Reason(**_fields(reason)) for reason in self.reasons)})
+
+
+def _fields(value: Struct) -> dict[str, Any]:
+    """What a struct's fields hold, by name; those of what it holds stay as they are."""
+    return {name: getattr(value, name) for name in value.__struct_fields__}
 
 
 class SessionScored(Struct, frozen=True, kw_only=True, tag_field="type", tag="score"):
@@ -205,6 +167,15 @@ _ENCODER: Final = msgspec.json.Encoder()
 def encode_outgoing(message: Outgoing) -> bytes:
     """As JSON."""
     return _ENCODER.encode(message)
+
+
+def decode_finding(content: bytes) -> FindingRaised | None:
+    """The finding in these bytes; None where there is none that this version knows."""
+    try:
+        message = decode_outgoing(content)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return message if isinstance(message, FindingRaised) else None
 
 
 def decode_outgoing(content: bytes) -> Outgoing:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from plugcast.alerts.lifecycle import Desk, Policy, Tracked
-from plugcast.domain.outgoing import FindingRaised, decode_outgoing
+from plugcast.domain.outgoing import decode_finding
 from plugcast.domain.topics import ALERTS_QUEUE
 from plugcast.errors import BusError, LogError
 from plugcast.ports import Outcome
+from plugcast.services.pauses import pause_s, rest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -33,6 +33,7 @@ BATCH: Final = 100
 TICK_S: Final = 0.5
 FIRST_RETRY_S: Final = 2.0
 LAST_RETRY_S: Final = 600.0
+LONGEST_PAUSE_S: Final = 15.0
 GIVE_UP: Final = timedelta(days=3)
 """A notification that could not be sent for so long is given up, and kept with its reason."""
 KEEP: Final = timedelta(days=30)
@@ -103,7 +104,7 @@ class Alerting:
                 self._count("failures")
                 logging.getLogger(__name__).warning("%s", error)
                 failures += 1
-                await _pause(stop, _delay(failures, most_s=15.0))
+                await rest(stop, pause_s(failures, first_s=FIRST_RETRY_S, most_s=LONGEST_PAUSE_S))
 
     async def _take(self, subscription: Subscription) -> None:
         """A batch of findings into the outbox, then acknowledged."""
@@ -117,12 +118,12 @@ class Alerting:
         now = self._clock.now()
         readable: dict[str, Finding] = {}
         for delivery in deliveries:
-            finding = _finding(delivery)
-            if finding is None:
+            found = decode_finding(delivery.message.body)
+            if found is None:
                 self._count("unreadable")
                 await delivery.reject()
             else:
-                readable[finding.finding_id] = finding
+                readable[found.finding_id] = found.finding()
         new = await asyncio.to_thread(self._outbox.unseen, list(readable)) if readable else set()
         async with self._at_work:
             changed = [self._desk.add(finding, now=now) for name, finding in readable.items() if name in new]
@@ -176,7 +177,7 @@ class Alerting:
                         await self._tidy(now)
                     except LogError as error:
                         logging.getLogger(__name__).warning("%s", error)
-            await _pause(stop, TICK_S)
+            await rest(stop, TICK_S)
 
     async def _tell(self, now: datetime) -> None:
         notifications, changed = self._desk.due(now=now)
@@ -212,7 +213,7 @@ class Alerting:
                 self._count("failures")
                 logging.getLogger(__name__).warning("%s: %s", channel.name, error)
                 failures += 1
-                await _pause(stop, _delay(failures, most_s=15.0))
+                await rest(stop, pause_s(failures, first_s=FIRST_RETRY_S, most_s=LONGEST_PAUSE_S))
                 continue
             failures = 0
             if not waiting:
@@ -221,13 +222,13 @@ class Alerting:
                     await asyncio.wait_for(self._wake.wait(), TICK_S)
 
     async def _send(self, channel: Channel, queued: Queued, stop: asyncio.Event) -> None:
-        again_at = self._clock.now() + timedelta(seconds=_delay(queued.attempts + 1, most_s=LAST_RETRY_S))
+        delay_s = pause_s(queued.attempts + 1, first_s=FIRST_RETRY_S, most_s=LAST_RETRY_S)
+        again_at = self._clock.now() + timedelta(seconds=delay_s)
         await asyncio.to_thread(self._outbox.claim, queued, retry_at=again_at)
         sending = await channel.send(queued.notification)
         now, retry_at = self._clock.now(), None
         if sending.outcome is Outcome.TEMPORARY and now - queued.notification.made_at < GIVE_UP:
-            delay_s = sending.retry_after_s or _delay(queued.attempts + 1, most_s=LAST_RETRY_S)
-            retry_at = now + timedelta(seconds=delay_s)
+            retry_at = now + timedelta(seconds=sending.retry_after_s or delay_s)
         await self._settle(queued, sending, retry_at, stop)
         self._count(f"{channel.name.partition(':')[0]}_{sending.outcome}")  # no addresses among the metrics
         if sending.outcome is not Outcome.SENT:
@@ -249,32 +250,12 @@ class Alerting:
                 if stop.is_set():
                     raise
                 failures += 1
-                await _pause(stop, _delay(failures, most_s=15.0))
+                await rest(stop, pause_s(failures, first_s=FIRST_RETRY_S, most_s=LONGEST_PAUSE_S))
 
     def _count(self, name: str, count: int = 1) -> None:
         self.counts[name] += count
         if self._metrics is not None and count:
             self._metrics.count(name, count)
-
-
-def _finding(delivery: Delivery) -> Finding | None:
-    try:
-        message = decode_outgoing(delivery.message.body)
-    except msgspec.MsgspecError:
-        return None
-    return message.finding() if isinstance(message, FindingRaised) else None
-
-
-def _delay(failures: int, *, most_s: float) -> float:
-    """Growing, with jitter."""
-    return float(min(most_s, FIRST_RETRY_S * 2 ** min(failures - 1, 12)) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
 
 
 __all__ = ["BINDINGS", "Alerting"]

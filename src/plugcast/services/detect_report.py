@@ -31,7 +31,6 @@ DRAWN: Final = 12
 """Sessions whose meter values are drawn, the most severe first."""
 STATIONS: Final = 15
 COLOURS: Final = {Severity.CRITICAL: "#D55E00", Severity.WARNING: "#E69F00", Severity.INFO: "#56B4E9"}
-RANK: Final = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
 MORE: Final = """
 td.why { white-space: normal; text-align: left; min-width: 22rem; }
 td:nth-child(-n+5), th:nth-child(-n+5) { text-align: left; }
@@ -75,7 +74,7 @@ def ordered(findings: Sequence[Finding]) -> list[Finding]:
     """The most severe first, then the oddest, then the earliest."""
     return sorted(
         findings,
-        key=lambda f: (RANK[f.severity], 0.0 if f.p_value is None else f.p_value, f.observed_at, f.finding_id),
+        key=lambda f: (f.severity.rank, 0.0 if f.p_value is None else f.p_value, f.observed_at, f.finding_id),
     )
 
 

@@ -159,7 +159,7 @@ async def until(publisher: Publisher, done: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "FIRST_RETRY_S", 0.001)
+    monkeypatch.setattr(publishing, "LONGEST_PAUSE_S", 0.001)
     monkeypatch.setattr(publishing, "DRAIN_S", 0.2)
     monkeypatch.setattr(publishing, "WAIT_S", 0.01)
 

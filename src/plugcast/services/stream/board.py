@@ -54,8 +54,6 @@ class Board:
         self.parts = [Part() for _ in range(partitions)]
         self.last_known: dict[tuple[str, str], datetime] = {}
         """The latest judged record of each station."""
-        self.events: list[Finding] = []
-        """Of closed days, not told yet."""
         self._told = 0
         self._events_of: dict[int, tuple[Finding, ...]] = {}
         self._seen: dict[bytes, int] = {}

@@ -6,8 +6,6 @@ either folded again from them, or forgotten with the board.
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
@@ -32,13 +30,14 @@ from plugcast.services.stream.changelog import (
     encode_change,
 )
 from plugcast.services.stream.refusing import dead_letter
+from plugcast.services.stream.steps import Step
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from plugcast.anomaly.detector import Detector
     from plugcast.domain.finding import Finding
-    from plugcast.ports import Place, Stored
+    from plugcast.ports import Stored
 
 GRACE: Final = timedelta(minutes=10)
 """How long after midnight a partition's records of the day before are waited for."""
@@ -46,24 +45,6 @@ MAX_DECLARED: Final = 100_000
 """Running sessions with declarations, for each partition; of more the oldest are dropped."""
 DECLARATIONS_KEPT: Final = 8
 """Of one session, the earliest: norms ask for the first that was known, and a state has a bound."""
-
-
-@dataclass(slots=True)
-class Step:
-    """What a step comes to."""
-
-    outputs: dict[str, list[Entry]] = field(default_factory=dict)
-    positions: dict[Place, int] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-    """``messages``, ``rejected_<reason>``, ``duplicates``, ``late``, ``trained``, ``judged``, ``findings``."""
-    more: bool = False
-    """Whether a further step may get on without a further message."""
-    waiting: int = 0
-    """Finished sessions that wait for their day to open."""
-
-    def add(self, topic: str, entry: Entry) -> None:
-        """One more output."""
-        self.outputs.setdefault(topic, []).append(entry)
 
 
 class Detecting:
@@ -130,6 +111,7 @@ class Detecting:
         waiting = board.parts[part].waiting | batch.ended[part]
         trained_until = board.detector.trained_until_at or NEVER
         ready: list[Ended] = []
+        left: list[datetime] = []
         for key, ended in waiting.items():
             if ended.known_at <= trained_until:
                 done = structs.replace(ended, detector_version=board.detector.version)
@@ -137,9 +119,10 @@ class Detecting:
                 made.counts["trained"] += 1
             elif board.is_open(ended):
                 ready.append(ended)
-            elif key in batch.ended[part]:
-                made.add(topics.DETECTOR_STATE, _changed(ended, part))
-        left = [e.known_at for e in waiting.values() if e.known_at > trained_until and not board.is_open(e)]
+            else:
+                left.append(ended.known_at)
+                if key in batch.ended[part]:
+                    made.add(topics.DETECTOR_STATE, _changed(ended, part))
         ready.sort(key=lambda ended: ended.order)
         for _, group in groupby(ready, key=lambda ended: board.day_of(ended.known_at)):
             self._judge_day(part, list(group), made)
@@ -321,4 +304,4 @@ def _tell(finding: Finding, made: Step) -> None:
     made.counts[f"findings_{finding.severity}"] += 1
 
 
-__all__ = ["GRACE", "Detecting", "Step"]
+__all__ = ["GRACE", "Detecting"]

@@ -7,12 +7,13 @@ state in memory is dropped and folded anew from what was committed.
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from plugcast.errors import LogError, LogFencedError
+from plugcast.services.pauses import pause_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -20,14 +21,13 @@ if TYPE_CHECKING:
     from threading import Event
 
     from plugcast.ports import Clock, LogReader, LogWorker, Stored
-    from plugcast.services.stream.detecting import Step
     from plugcast.services.stream.metrics import EngineMetrics
+    from plugcast.services.stream.steps import Step
 
 READ_AT_ONCE: Final = 5_000
 WAIT_S: Final = 0.25
 """How long a poll waits for a first message: also how soon the changes of other members are seen."""
-FIRST_RETRY_S: Final = 0.2
-LAST_RETRY_S: Final = 30.0
+LONGEST_PAUSE_S: Final = 30.0
 
 
 class Processor(Protocol):
@@ -116,11 +116,11 @@ class Engine:
             except LogError as error:
                 failures += 1
                 self._failed("log_errors", error)
-                stop.wait(_pause_s(failures))
+                stop.wait(pause_s(failures, most_s=LONGEST_PAUSE_S))
             except Exception as error:  # noqa: BLE001 - the supervisor: a fault of ours must not end the service
                 failures += 1
                 self._failed("failures", error)
-                stop.wait(_pause_s(failures))
+                stop.wait(pause_s(failures, most_s=LONGEST_PAUSE_S))
         self.close()
 
     def step(self, *, wait_s: float = 0.0) -> Step:
@@ -152,7 +152,8 @@ class Engine:
         """Leave the group and drop all state; the next step joins and folds anew."""
         for part in (self._worker, self._reader):
             if part is not None:
-                _quietly(part.close)
+                with suppress(LogError):  # it may be gone already
+                    part.close()
         self._worker = self._reader = self._processor = None
         self._held, self._heard, self._more, self._waiting, self.lag = frozenset(), {}, False, 0, {}
 
@@ -211,17 +212,3 @@ class Engine:
             return []
         behind = {part for (_, part), count in self.lag.items() if count}
         return [part for part, at_s in self._heard.items() if part not in behind and now_s - at_s >= self._idle_s]
-
-
-def _pause_s(failures: int) -> float:
-    """Twice as long after each failure in a row, up to a bound; no two members in step."""
-    jitter = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
-    return min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures, 10)) * jitter
-
-
-def _quietly(close: Callable[[], None]) -> None:
-    """Close what may be gone already."""
-    try:
-        close()
-    except LogError:
-        return

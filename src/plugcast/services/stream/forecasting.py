@@ -19,8 +19,8 @@ from plugcast.features.asset_slots import DAYS
 from plugcast.features.online_many import Columns
 from plugcast.forecast.live import LiveForecaster
 from plugcast.ports import Entry
-from plugcast.services.stream.detecting import Step
 from plugcast.services.stream.refusing import dead_letter
+from plugcast.services.stream.steps import Step
 from plugcast.services.stream.telemetry_columns import TelemetryBatch, telemetry_columns
 
 if TYPE_CHECKING:

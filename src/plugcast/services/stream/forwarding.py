@@ -8,19 +8,21 @@ fills up to a bound; beyond it the oldest messages are shed, counted, and the co
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from plugcast.errors import LogError, LogFencedError, LogUnavailableError
+from plugcast.errors import LogError, LogFencedError
 from plugcast.ports import Entry, TopicSpec
+from plugcast.services.pauses import pause_s
+from plugcast.services.stream.senders import be_the_only_one, last_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from threading import Event
 
     from plugcast.ports import Log, LogWorker, Place, Stored
@@ -30,10 +32,8 @@ FORWARDED: Final = TopicSpec(name="ev-forwarded", partitions=1, compacted=True)
 """How far each edge has sent its journal, and what it had to shed."""
 BATCH: Final = 1_000
 WAIT_S: Final = 0.25
-FIRST_RETRY_S: Final = 0.2
-LAST_RETRY_S: Final = 5.0
+LONGEST_PAUSE_S: Final = 5.0
 """Short: what is shed while waiting is lost."""
-FIND_S: Final = 30.0
 STAY_S: Final = 30.0
 
 
@@ -97,7 +97,7 @@ class Forwarder:
                 logging.getLogger(__name__).warning("%s", error)
                 self._count("fenced" if isinstance(error, LogFencedError) else "log_errors")
                 failures += 1
-                stop.wait(min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(failures, 6)) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                stop.wait(pause_s(failures, most_s=LONGEST_PAUSE_S))
         self.close()
 
     def step(self, *, wait_s: float = 0.0) -> int:
@@ -137,7 +137,8 @@ class Forwarder:
         except LogError:
             left, self._source, self._batch = self._source, None, []
             if left is not None:
-                _quietly(left.close)
+                with suppress(LogError):  # it may be gone already
+                    left.close()
             raise
         return source
 
@@ -170,27 +171,14 @@ class Forwarder:
         if self._sink is None or self._sent is None:
             self._target.ensure((*self._specs, FORWARDED))
             self._sink = self._target.worker(f"forward-{self._edge}", [FORWARDED.name])
-            until_s = time.monotonic() + FIND_S
-            while not self._sink.lag():
-                self._sink.poll(1, wait_s=0.1)
-                if time.monotonic() > until_s:
-                    raise LogFencedError(f"Another process forwards the journal of edge {self._edge!r}. Stop one.")
+            taken = f"Another process forwards the journal of edge {self._edge!r}. Stop one."
+            be_the_only_one(self._sink, taken=taken)
             self._sent = self._known()
         return self._sink, self._sent
 
     def _known(self) -> Sent:
-        reader, known = self._target.reader(FORWARDED.name), Sent(positions={})
-        until_s = time.monotonic() + FIND_S
-        try:
-            while not reader.caught_up():
-                if time.monotonic() > until_s:
-                    raise LogUnavailableError("Kafka does not say how far this journal has been sent. It may later.")
-                for row in reader.read(BATCH, wait_s=0.1):
-                    if row.key == self._edge.encode() and row.value is not None:
-                        known = msgspec.json.decode(row.value, type=Sent)
-        finally:
-            reader.close()
-        return known
+        kept = last_kept(self._target, FORWARDED.name, self._edge.encode())
+        return Sent(positions={}) if kept is None else msgspec.json.decode(kept, type=Sent)
 
     def _send(self, sink: LogWorker, sent: Sent, rows: Sequence[Stored]) -> None:
         outputs: dict[str, list[Entry]] = {name: [] for name in self._names}
@@ -223,14 +211,16 @@ class Forwarder:
     def _disconnect(self) -> None:
         sink, self._sink, self._sent = self._sink, None, None
         if sink is not None:
-            _quietly(sink.close)
+            with suppress(LogError):
+                sink.close()
 
     def close(self) -> None:
         """Leave both sides."""
         self._disconnect()
         source, self._source, self._batch = self._source, None, []
         if source is not None:
-            _quietly(source.close)
+            with suppress(LogError):
+                source.close()
 
 
 def _name(row: Stored) -> str:
@@ -239,11 +229,3 @@ def _name(row: Stored) -> str:
 
 def _after(rows: Sequence[Stored]) -> dict[Place, int]:
     return {(row.topic, row.partition): row.offset + 1 for row in rows}
-
-
-def _quietly(close: Callable[[], None]) -> None:
-    """Close what may be gone already."""
-    try:
-        close()
-    except LogError:
-        return

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
 from collections import Counter
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from plugcast.domain.outgoing import FindingRaised, decode_outgoing
+from plugcast.domain.outgoing import decode_finding
 from plugcast.errors import BusError
+from plugcast.services.pauses import pause_s, rest
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
 
     from plugcast.adapters.seen_ids import SeenIds
+    from plugcast.domain.outgoing import FindingRaised
     from plugcast.ports import Bus, Clock, Delivery, Subscription
 
 TICK_S: Final = 0.25
-FIRST_RETRY_S: Final = 0.2
-LAST_RETRY_S: Final = 15.0
+LONGEST_PAUSE_S: Final = 15.0
 
 
 class Listener:
@@ -65,20 +62,15 @@ class Listener:
                 self.counts["failures"] += 1
                 logging.getLogger(__name__).warning("%s", error)
                 failures += 1
-                jitter = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), min(LAST_RETRY_S, FIRST_RETRY_S * 2**failures) * jitter)
+                await rest(stop, pause_s(failures, most_s=LONGEST_PAUSE_S))
 
     async def _take(self, subscription: Subscription) -> None:
         delivery = await subscription.take(wait_s=TICK_S)
         if delivery is None:
             return
         message = delivery.message
-        try:
-            finding = decode_outgoing(message.body)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            finding = None
-        if not isinstance(finding, FindingRaised):
+        finding = decode_finding(message.body)
+        if finding is None:
             self.counts["unreadable"] += 1
             await delivery.reject()
         elif self._seen.unseen([message.message_id]):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import random
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from plugcast.domain.rejected import Rejected, RejectReason
 from plugcast.errors import BusError, BusUnavailableError, LogError, LogFencedError, UnroutableError
 from plugcast.ports import BusMessage
 from plugcast.ports.bus import MAX_NAME_BYTES
+from plugcast.services.pauses import pause_s, rest
 from plugcast.services.stream.refusing import dead_letter
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ GROUP: Final = "publishers"
 WAIT_S: Final = 0.25
 DRAIN_S: Final = 10.0
 """How long a publisher that is told to stop waits for the confirms of what it has sent."""
-FIRST_RETRY_S: Final = 0.2
-LAST_RETRY_S: Final = 10.0
+LONGEST_PAUSE_S: Final = 10.0
 
 _T = TypeVar("_T")
 
@@ -94,11 +93,11 @@ class Publisher:
                 except LogError as error:
                     failures += 1
                     await self._failed("log_errors", error)
-                    await _pause(failures, stop)
+                    await rest(stop, pause_s(failures, most_s=LONGEST_PAUSE_S))
                 except Exception as error:  # noqa: BLE001 - the supervisor: a fault of ours must not end the service
                     failures += 1
                     await self._failed("failures", error)
-                    await _pause(failures, stop)
+                    await rest(stop, pause_s(failures, most_s=LONGEST_PAUSE_S))
         finally:
             await self.close()
 
@@ -137,7 +136,7 @@ class Publisher:
             left = missing
             if left:
                 failures += 1
-                await _pause(failures, stop)
+                await rest(stop, pause_s(failures, most_s=LONGEST_PAUSE_S))
                 if stop.is_set():
                     return False
         self._failing = False
@@ -245,11 +244,3 @@ async def _unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) 
                 each.cancel()
                 with suppress(asyncio.CancelledError, BusError):
                     await each
-
-
-async def _pause(failures: int, stop: asyncio.Event) -> None:
-    """Twice as long after each failure in a row, up to a bound, no two members in step; a stop ends it."""
-    jitter = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
-    wait_s = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures, 10)) * jitter
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), wait_s)

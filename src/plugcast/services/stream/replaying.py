@@ -13,9 +13,9 @@ import polars as pl
 from plugcast.domain import topics
 from plugcast.domain.finding import Cause, Severity
 from plugcast.domain.outgoing import FaultInjected, encode_outgoing
-from plugcast.errors import LogFencedError, LogUnavailableError
 from plugcast.ports import Entry, TopicSpec
 from plugcast.services.stream.messages_of import Timed, entries_of, messages_of, telemetry_messages
+from plugcast.services.stream.senders import be_the_only_one, last_kept
 from plugcast.services.stream.topics import specs
 from plugcast.simulate.inject import inject
 
@@ -130,7 +130,11 @@ class Replay:
         """
         worker = self._log.worker(f"replay-{self._playing.name}", [REPLAYS.name])
         try:
-            self._join(worker, stop)
+            be_the_only_one(
+                worker,
+                taken="Another process is sending this replay. Stop it, or wait until it has finished.",
+                stopped=stop.is_set,
+            )
             self.sent = self._position()
             pace = _Pace(self._playing.messages, self.sent, speed)
             while self.sent < self.total and not stop.is_set():
@@ -146,15 +150,6 @@ class Replay:
             worker.close()
         return self.sent >= self.total
 
-    def _join(self, worker: LogWorker, stop: Event) -> None:
-        until_s = time.monotonic() + 30.0
-        while not stop.is_set():
-            worker.poll(1, wait_s=0.1)
-            if worker.lag():
-                return
-            if time.monotonic() > until_s:
-                raise LogFencedError("Another process is sending this replay. Stop it, or wait until it has finished.")
-
     def _send(self, worker: LogWorker, messages: Sequence[Timed]) -> None:
         outputs = {self._playing.topic: list(entries_of(messages, self._partitions))}
         if self.sent == 0 and self._playing.truth:
@@ -167,18 +162,8 @@ class Replay:
         worker.commit(outputs, {})
 
     def _position(self) -> int:
-        reader, sent = self._log.reader(REPLAYS.name), 0
-        until_s = time.monotonic() + 30.0
-        try:
-            while not reader.caught_up():
-                if time.monotonic() > until_s:
-                    raise LogUnavailableError("The log does not say how far this replay has come. Try again later.")
-                for stored in reader.read(1_000, wait_s=0.1):
-                    if stored.key == self._playing.name.encode() and stored.value is not None:
-                        sent = msgspec.json.decode(stored.value, type=_Position).sent
-        finally:
-            reader.close()
-        return sent
+        kept = last_kept(self._log, REPLAYS.name, self._playing.name.encode())
+        return 0 if kept is None else msgspec.json.decode(kept, type=_Position).sent
 
 
 class _Pace:
