@@ -25,6 +25,7 @@ from benches.registry import note
 from plugcast.adapters.kafka import KafkaLog
 from plugcast.errors import LogError
 from plugcast.ports import Entry, TopicSpec
+from scripts.own_server import OwnServer, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,46 +39,11 @@ QUIET_S: Final = 90.0
 """A copy that has not grown for so long is complete, or will never be."""
 
 
-class Cluster:
-    """A Kafka of this bench alone, in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.up()
-
-    def up(self) -> None:
-        """Start it, or start it again on its ports and data."""
-        environ = {name: value for name, value in os.environ.items() if name != "PLUGCAST_KAFKA"}
-        command = ["scripts/services", "up", "--only", "kafka", "--folder", str(self.folder)]
-        subprocess.run(command, cwd=ROOT, env=environ, check=True, stdout=subprocess.DEVNULL)
-        lines = (self.folder / "env").read_text(encoding="utf-8").splitlines()
-        self.servers = next(line.partition("=")[2] for line in lines if "PLUGCAST_KAFKA=" in line)
-
-    @property
-    def pid(self) -> int:
-        """Of the broker."""
-        return int((self.folder / "kafka" / "pid").read_text(encoding="utf-8"))
-
-    def down(self) -> None:
-        """Stop it."""
-        command = ["scripts/services", "down", "--folder", str(self.folder)]
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-
-
-def _state(pid: int) -> str:
-    """Of a process, as the kernel has it: T is stopped; empty where there is none or only its remains."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-    except OSError:
-        return ""
-    return "" if state in "ZX" else state
-
-
 @dataclass(slots=True)
 class Trial:
     """One pipeline under load."""
 
-    cluster: Cluster
+    cluster: OwnServer
     way: str
     prefix: str = field(default_factory=lambda: f"faults-{uuid.uuid4().hex[:8]}.")
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -92,7 +58,7 @@ class Trial:
         """One more."""
         told = self.cluster.folder / f"progress-{uuid.uuid4().hex[:8]}"
         told.touch()
-        arguments = [self.cluster.servers, self.prefix, self.way, str(told)]
+        arguments = [self.cluster.address, self.prefix, self.way, str(told)]
         with (self.cluster.folder / "workers.log").open("ab") as errors:
             started = subprocess.Popen(
                 [sys.executable, "-m", "benches.faults_worker", *arguments], cwd=ROOT, stderr=errors
@@ -102,7 +68,7 @@ class Trial:
 
     def load(self, stop: Event) -> None:
         """Append numbered messages until told to stop; what was not acknowledged is not sent again."""
-        writer, number = KafkaLog(self.cluster.servers, prefix=self.prefix, times=TIMES).writer(), 0
+        writer, number = KafkaLog(self.cluster.address, prefix=self.prefix, times=TIMES).writer(), 0
         while not stop.wait(0.04):
             names = [f"m-{number + extra:07d}" for extra in range(20)]
             number += len(names)
@@ -127,7 +93,7 @@ class Trial:
 
     def copied(self) -> Counter[str]:
         """What is in the copy, each as often as it can be read."""
-        reader = KafkaLog(self.cluster.servers, prefix=self.prefix, times=TIMES).reader("out")
+        reader = KafkaLog(self.cluster.address, prefix=self.prefix, times=TIMES).reader("out")
         found: Counter[str] = Counter()
         try:
             while rows := reader.read(5_000):
@@ -142,21 +108,16 @@ def _kill_worker(trial: Trial, turn: int, _stopped_s: float) -> None:
     old.send_signal(signal.SIGKILL)
     ended = old.wait()
     new = trial.workers[turn % len(trial.workers)] = trial.start_worker()
-    if ended != -signal.SIGKILL or _state(old.pid) or new.pid == old.pid:
+    if ended != -signal.SIGKILL or state_of(old.pid) or new.pid == old.pid:
         raise RuntimeError(f"worker {old.pid} was not killed: {ended}")
     trial.proofs.append(f"worker {old.pid} dead, {new.pid} in its place")
 
 
 def _kill_broker(trial: Trial, turn: int, _stopped_s: float) -> None:
     trial.under_load(turn)
-    old = trial.cluster.pid
-    os.kill(old, signal.SIGKILL)
-    until_s = time.monotonic() + 10.0
-    while _state(old) and time.monotonic() < until_s:
-        time.sleep(0.01)
-    dead = not _state(old)
+    old = trial.cluster.kill()
     trial.cluster.up()
-    if not dead or trial.cluster.pid == old:
+    if trial.cluster.pid == old:
         raise RuntimeError(f"broker {old} was not killed")
     trial.proofs.append(f"broker {old} dead, {trial.cluster.pid} in its place")
 
@@ -165,7 +126,7 @@ def _stop_worker(trial: Trial, turn: int, stopped_s: float) -> None:
     pid = trial.under_load(turn).pid
     os.kill(pid, signal.SIGSTOP)
     time.sleep(stopped_s)
-    state = _state(pid)
+    state = state_of(pid)
     os.kill(pid, signal.SIGCONT)
     if state != "T":
         raise RuntimeError(f"worker {pid} was not stopped: {state!r}")
@@ -179,11 +140,11 @@ FAULTS: Final[dict[str, Callable[[Trial, int, float], None]]] = {
 }
 
 
-def tried(cluster: Cluster, fault: str, way: str, *, rounds: int, stopped_s: float) -> dict[str, Any]:
+def tried(cluster: OwnServer, fault: str, way: str, *, rounds: int, stopped_s: float) -> dict[str, Any]:
     """One fault, so many times, under load; what came of it."""
     logging.getLogger("plugcast.kafka").setLevel(logging.CRITICAL)  # the broker is meant to be gone at times
     trial = Trial(cluster, way)
-    log = KafkaLog(cluster.servers, prefix=trial.prefix, times=TIMES)
+    log = KafkaLog(cluster.address, prefix=trial.prefix, times=TIMES)
     log.ensure([TopicSpec(name="in", partitions=3), TopicSpec(name="out", partitions=3)])
     trial.workers = [trial.start_worker() for _ in range(2)]
     stop = Event()
@@ -231,13 +192,7 @@ def _drained(trial: Trial) -> Counter[str]:
 
 
 @contextmanager
-def own_cluster() -> Iterator[Cluster]:
-    folder = Path(tempfile.mkdtemp(prefix="plugcast-faults-"))
-    try:
-        cluster = Cluster(folder)
-        try:
-            yield cluster
-        finally:
-            cluster.down()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def own_cluster() -> Iterator[OwnServer]:
+    """A Kafka of this bench alone."""
+    with tempfile.TemporaryDirectory(prefix="plugcast-faults-") as folder, OwnServer("kafka", Path(folder)) as cluster:
+        yield cluster

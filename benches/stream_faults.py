@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benches.registry import Bar, BenchSpec, Choice, Outcome
-from benches.stream_faults_run import Kafka, Plan, Trial, prepare
+from benches.stream_faults_run import Plan, Trial, prepare
+from scripts.own_server import OwnServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +52,7 @@ def run(size: str, choice: Choice = Choice()) -> Outcome:  # noqa: B008 - a froz
             own = folder / f"trial{place}"
             own.mkdir()
             if plan.kafka:
-                with Kafka(own / "services") as kafka:
+                with OwnServer("kafka", own / "services") as kafka:
                     cases.append(Trial(plan, batch, own, kafka).run())
             else:
                 cases.append(Trial(plan, batch, own, None).run())

@@ -12,11 +12,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import polars as pl
 from benches.registry import ROOT, note
+from scripts.own_server import OwnServer, state_of
 
 from plugcast.domain import topics
 from plugcast.domain.outgoing import FindingRaised, SessionScored, decode_outgoing
@@ -27,8 +28,6 @@ from plugcast.services.stream.topics import specs
 from plugcast.simulate.inject import inject
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from plugcast.domain.outgoing import Outgoing
 
 PLUGCAST: Final = Path(sys.executable).with_name("plugcast")
@@ -37,7 +36,6 @@ STOPPED_S: Final = 30.0
 ENVIRON: Final = {**os.environ, "PLUGCAST__SITE__TIME_ZONE": SHIPPED_ZONE, "OMP_NUM_THREADS": "1"}
 SETTLED_S: Final = 3.0
 FOUND_SOME: Final = 3
-GONE: Final = {"", "Z", "X"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,41 +117,6 @@ def prepare(folder: Path) -> Batch:
 _SCORED: Final = ("session_id", "score", "p_value", "by")
 
 
-class Kafka:
-    """A broker of one's own, that can be killed and comes back on its port."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.place = ""
-
-    def __enter__(self) -> Self:
-        self.up()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._services("down")
-
-    def up(self) -> None:
-        """Start it, or start it again."""
-        self._services("up", "--only", "kafka")
-        told = dict(
-            line.removeprefix("export ").split("=", 1)
-            for line in (self.folder / "env").read_text(encoding="utf-8").splitlines()
-            if "=" in line
-        )
-        self.place = f"kafka://{told['PLUGCAST_KAFKA'].strip(chr(34)).strip(chr(39))}"
-
-    @property
-    def pid(self) -> int:
-        """Of the broker."""
-        return int((self.folder / "kafka" / "pid").read_text(encoding="utf-8"))
-
-    def _services(self, *what: str) -> None:
-        environ = {name: value for name, value in os.environ.items() if name != "PLUGCAST_KAFKA"}
-        command: list[str | Path] = [ROOT / "scripts" / "services", *what, "--folder", self.folder]
-        subprocess.run(command, env=environ, stdout=sys.stderr, check=True)
-
-
 @dataclass
 class Trial:
     """One plan, carried out."""
@@ -161,7 +124,7 @@ class Trial:
     plan: Plan
     batch: Batch
     folder: Path
-    kafka: Kafka | None
+    kafka: OwnServer | None
     detectors: list[subprocess.Popen[bytes]] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     proved: int = 0
@@ -169,7 +132,7 @@ class Trial:
     @property
     def place(self) -> str:
         """Of the log."""
-        return self.kafka.place if self.kafka is not None else str(self.folder / "trial.journal")
+        return f"kafka://{self.kafka.address}" if self.kafka is not None else str(self.folder / "trial.journal")
 
     def run(self) -> dict[str, Any]:
         """Load, faults, drain, comparison."""
@@ -233,7 +196,7 @@ class Trial:
         if fault == "stop":
             victim.send_signal(signal.SIGSTOP)
             time.sleep(STOPPED_S)
-            stopped = _state(victim.pid) == "T"
+            stopped = state_of(victim.pid) == "T"
             victim.send_signal(signal.SIGCONT)
             return stopped, replay
         if fault == "replay":
@@ -315,21 +278,8 @@ def _plain(message: FindingRaised) -> dict[str, Any]:
     return told
 
 
-def _killed(kafka: Kafka) -> bool:
-    """Kill the broker and start it again; whether the old process is gone and a new one there."""
-    before = kafka.pid
-    os.kill(before, signal.SIGKILL)
-    until_s = time.monotonic() + 10.0
-    while _state(before) not in GONE and time.monotonic() < until_s:
-        time.sleep(0.05)
-    gone = _state(before) in GONE
+def _killed(kafka: OwnServer) -> bool:
+    """Kill the broker and start it again; whether there is a new one."""
+    before = kafka.kill()
     kafka.up()
-    return gone and kafka.pid != before
-
-
-def _state(pid: int) -> str:
-    """The kernel's letter of a process's state; empty where there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-    except OSError:
-        return ""
+    return kafka.pid != before

@@ -20,48 +20,23 @@ from plugcast.adapters.memory import ManualClock
 from plugcast.errors import LogError, LogUnavailableError
 from plugcast.ports import Entry, TopicSpec
 from plugcast.services.stream.forwarding import FORWARDED, Forwarder, Sent
+from scripts.own_server import OwnServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.connected
 
-ROOT = Path(__file__).resolve().parents[2]
 DATA = TopicSpec(name="ev-station-data", partitions=3)
 TIMES = Times(answer_s=3.0, session_s=3.0, processing_s=30.0, transaction_s=3.0)
 KEEP = 400
 
 
-class Broker:
-    """A Kafka of this test alone, which may be killed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.up()
-
-    def up(self) -> None:
-        environ = {name: value for name, value in os.environ.items() if name != "PLUGCAST_KAFKA"}
-        command = ["scripts/services", "up", "--only", "kafka", "--folder", str(self.folder)]
-        subprocess.run(command, cwd=ROOT, env=environ, check=True, stdout=subprocess.DEVNULL)
-        lines = (self.folder / "env").read_text(encoding="utf-8").splitlines()
-        self.servers = next(line.partition("=")[2] for line in lines if "PLUGCAST_KAFKA=" in line)
-
-    @property
-    def pid(self) -> int:
-        return int((self.folder / "kafka" / "pid").read_text(encoding="utf-8"))
-
-    def kill(self) -> int:
-        killed = self.pid
-        os.kill(killed, signal.SIGKILL)
-        return killed
-
-
 @pytest.fixture
-def broker(kafka_servers: str, tmp_path: Path) -> Iterator[Broker]:
+def broker(kafka_servers: str, tmp_path: Path) -> Iterator[OwnServer]:
     assert kafka_servers  # where none can run, this test is skipped like the others
-    mine = Broker(tmp_path / "services")
-    yield mine
-    subprocess.run(["scripts/services", "down", "--folder", str(mine.folder)], cwd=ROOT, check=True)
+    with OwnServer("kafka", tmp_path / "services") as mine:
+        yield mine
 
 
 def written(journal: JournalLog, first: int, count: int) -> None:
@@ -84,11 +59,11 @@ def emptied(carrier: Forwarder) -> None:
     raise AssertionError("Kafka never came back")
 
 
-def test_an_outage_is_bridged_to_a_bound_and_nothing_is_sent_twice(broker: Broker, tmp_path: Path) -> None:
+def test_an_outage_is_bridged_to_a_bound_and_nothing_is_sent_twice(broker: OwnServer, tmp_path: Path) -> None:
     clock = ManualClock(datetime.now(UTC))
     journal = JournalLog(tmp_path / "edge.journal", clock=clock, bounds=Bounds(max_entries=3 * KEEP))
     journal.ensure([DATA])
-    cluster = KafkaLog(broker.servers, times=TIMES)
+    cluster = KafkaLog(broker.address, times=TIMES)
     carrier = Forwarder(journal, cluster, topics=[DATA], edge="depot", keep_entries=KEEP)
     written(journal, 0, 100)
     emptied(carrier)
@@ -107,12 +82,12 @@ def test_an_outage_is_bridged_to_a_bound_and_nothing_is_sent_twice(broker: Broke
     assert broker.pid != killed
     emptied(carrier)
     carrier.close()
-    rows = sorted(everything(KafkaLog(broker.servers, times=Times()), "ev-station-data"), key=lambda row: row.offset)
+    rows = sorted(everything(KafkaLog(broker.address, times=Times()), "ev-station-data"), key=lambda row: row.offset)
     numbers = [int(row.value or b"") for row in rows]
     assert len(numbers) == len(set(numbers)) == 100 + KEEP
     for station in range(7):
         mine = [number for number in numbers if number % 7 == station]
         assert mine == sorted(mine)
-    told = msgspec.json.decode(everything(KafkaLog(broker.servers), FORWARDED.name)[-1].value or b"", type=Sent)
+    told = msgspec.json.decode(everything(KafkaLog(broker.address), FORWARDED.name)[-1].value or b"", type=Sent)
     assert (told.sent, told.shed) == (100 + KEEP, shed)
     journal.close()

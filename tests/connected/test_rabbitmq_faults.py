@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
-import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aio_pika
 import pytest
+from scripts.own_server import OwnServer
 
 from plugcast.adapters.rabbitmq import RabbitBus, connect
 from plugcast.errors import BusError
@@ -22,70 +18,18 @@ from plugcast.ports import BusMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = int(os.environ.get("PLUGCAST_FAULT_ROUNDS", "3"))
 BURST = 200
 pytestmark = [pytest.mark.connected, pytest.mark.slow]
 
 
-class Broker:
-    """A RabbitMQ of our own, which may be killed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @property
-    def pid(self) -> int:
-        return int((self.folder / "rabbitmq" / "pid").read_text())
-
-    def start(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PLUGCAST_")}
-        command = [
-            sys.executable,
-            "-m",
-            "scripts.dev_services",
-            "up",
-            "--only",
-            "rabbitmq",
-            "--folder",
-            str(self.folder),
-        ]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=180)
-
-    def stop(self) -> None:
-        command = [sys.executable, "-m", "scripts.dev_services", "down", "--folder", str(self.folder)]
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
-
-    def kill(self) -> int:
-        """Kill it for good, and prove it."""
-        pid = self.pid
-        os.kill(pid, signal.SIGKILL)
-        for _ in range(500):
-            stat = Path(f"/proc/{pid}/stat")
-            if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
-                return pid
-            time.sleep(0.01)
-        raise AssertionError(f"{pid} is still there")
-
-    @property
-    def url(self) -> str:
-        for line in (self.folder / "env").read_text().splitlines():
-            name, _, value = shlex.split(line)[1].partition("=")
-            if name == "PLUGCAST_RABBITMQ":
-                return value
-        raise AssertionError("no address")
-
-
 @pytest.fixture
-def broker(tmp_path: Path, rabbitmq_url: str) -> Iterator[Broker]:
+def broker(tmp_path: Path, rabbitmq_url: str) -> Iterator[OwnServer]:
     assert rabbitmq_url  # the machine has RabbitMQ
-    made = Broker(tmp_path / "services")
-    made.start()
-    try:
+    with OwnServer("rabbitmq", tmp_path / "services") as made:
         yield made
-    finally:
-        made.stop()
 
 
 def message(number: int) -> BusMessage:
@@ -131,13 +75,13 @@ async def _made_queue(url: str) -> None:
         pass
 
 
-def test_nothing_confirmed_is_lost_when_the_broker_is_killed_under_load(broker: Broker) -> None:
-    asyncio.run(_made_queue(broker.url))
+def test_nothing_confirmed_is_lost_when_the_broker_is_killed_under_load(broker: OwnServer) -> None:
+    asyncio.run(_made_queue(broker.address))
     for round_ in range(ROUNDS):
         confirmed: list[str] = []
 
         async def under_load(first: int, confirmed: list[str]) -> int:
-            task = asyncio.create_task(_load(broker.url, first, confirmed))
+            task = asyncio.create_task(_load(broker.address, first, confirmed))
             while len(confirmed) < 5 * BURST:  # noqa: ASYNC110 - the list is the load's own account
                 await asyncio.sleep(0.01)
             dead = await asyncio.to_thread(broker.kill)
@@ -145,9 +89,9 @@ def test_nothing_confirmed_is_lost_when_the_broker_is_killed_under_load(broker: 
             return dead
 
         dead = asyncio.run(under_load(round_ * 1_000_000, confirmed))
-        broker.start()
+        broker.up()
         assert broker.pid != dead
-        found = asyncio.run(_drained(broker.url))
+        found = asyncio.run(_drained(broker.address))
         assert set(confirmed) <= set(found)
 
 
@@ -186,10 +130,10 @@ async def _left(url: str) -> int:
     return count
 
 
-def test_the_same_fault_does_lose_what_is_published_carelessly(broker: Broker) -> None:
-    asyncio.run(_classic_queue(broker.url))
-    asyncio.run(_careless(broker.url, 1_000))
+def test_the_same_fault_does_lose_what_is_published_carelessly(broker: OwnServer) -> None:
+    asyncio.run(_classic_queue(broker.address))
+    asyncio.run(_careless(broker.address, 1_000))
     dead = broker.kill()
-    broker.start()
+    broker.up()
     assert broker.pid != dead
-    assert asyncio.run(_left(broker.url)) < 1_000
+    assert asyncio.run(_left(broker.address)) < 1_000

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from plugcast.adapters.outbox import Outbox
+from plugcast.adapters.subscriber.outbox import Outbox
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ import asyncio, os, signal, sys
 from datetime import UTC, datetime, timedelta
 from plugcast.adapters.clock import SystemClock
 from plugcast.adapters.memory_bus import MemoryBus
-from plugcast.adapters.outbox import Outbox
+from plugcast.adapters.subscriber.outbox import Outbox
 from plugcast.alerts.lifecycle import Policy
 from plugcast.domain.finding import Cause, Severity
 from plugcast.domain.outgoing import FindingRaised, ReasonGiven, encode_outgoing

@@ -45,9 +45,13 @@ class Board:
         name: Of the site.
         time_zone: Of the instants shown.
         alerts: What there is now.
+        tells: Whether there is a channel that people are told by.
     """
 
-    def __init__(self, name: str, *, time_zone: str, alerts: Callable[[], Sequence[Tracked]]) -> None:
+    def __init__(
+        self, name: str, *, time_zone: str, alerts: Callable[[], Sequence[Tracked]], tells: bool = True
+    ) -> None:
+        self.tells = tells
         self.name = name
         self.zone = ZoneInfo(time_zone)
         self._alerts = alerts
@@ -150,7 +154,11 @@ def _context(board: Board) -> dict[str, Any]:
                 "when": f"{alert.last_at.astimezone(board.zone):%a %d %b %Y %H:%M}",
                 "count": alert.count,
                 "reasons": alert.reasons,
-                "told": "" if each.told_at is None else "told once" if each.told == 1 else f"told {each.told} times",
+                "told": ""
+                if each.told_at is None or not board.tells
+                else "told once"
+                if each.told == 1
+                else f"told {each.told} times",
             }
         )
     return {"name": board.name, "zone": str(board.zone), "rows": rows}

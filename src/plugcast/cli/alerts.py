@@ -33,7 +33,7 @@ def list_(
 ) -> None:
     """List notifications, the newest first: what became of each, and why."""
     settings = inputs.settings_for(config, None)
-    from plugcast.adapters.outbox import Outbox
+    from plugcast.adapters.subscriber.outbox import Outbox
     from plugcast.errors import UnreadableInputError
 
     path = outbox or Path(settings.alerts.outbox)

@@ -45,7 +45,7 @@ def listen(
     """
     settings = inputs.settings_for(config, None)
     from plugcast.adapters.clock import SystemClock
-    from plugcast.adapters.seen_ids import SeenIds
+    from plugcast.adapters.subscriber.seen_ids import SeenIds
     from plugcast.services.stream.listening import Listener
     from plugcast.services.stream.places import open_bus
 

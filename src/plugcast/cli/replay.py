@@ -6,11 +6,15 @@ import signal
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plugcast.cli import inputs, output
+
+if TYPE_CHECKING:
+    from plugcast.config import Settings
+    from plugcast.services.stream.replaying import Playing
 
 
 def register(app: typer.Typer) -> None:
@@ -49,20 +53,13 @@ def replay(
     Stopped and started again it goes on where it was and sends nothing twice. Faults put in are named on ev-truth.
     """
     settings = inputs.settings_for(config, time_zone)
-    from plugcast.services.detect_run import read_metered, read_sessions
     from plugcast.services.stream.places import open_log
-    from plugcast.services.stream.replaying import Playing, Replay, content_of
+    from plugcast.services.stream.replaying import Replay
 
-    console = output.err()
     if vehicles:
-        samples = inputs.read_telemetry(file, settings)
-        playing = Playing.of_vehicles(samples, content=content_of(file), round_=again)
+        playing = _telemetry(file, settings, again)
     else:
-        now = datetime.now(UTC)
-        read = read_sessions(file, settings, now, console.print)
-        metered = None if meter is None else read_metered(meter, read.sessions, settings, now, console.print)
-        content = content_of(file) + (b"" if meter is None else content_of(meter))
-        playing = Playing.of(read, content=content, faults=faults, seed=seed, round_=again, metered=metered)
+        playing = _sessions(file, meter, settings, faults=faults, seed=seed, again=again)
     place = log or settings.stream.log
     running = Replay(open_log(place, kafka=settings.kafka), playing)
     before, stop = running.sent, Event()
@@ -71,22 +68,44 @@ def replay(
     with output.progress() as bar:
         task = bar.add_task(f"Sending to {place}", total=running.total, completed=before)
         whole = running.run(speed=speed, told=lambda sent: bar.update(task, completed=sent), stop=stop)
+    report = {
+        "log": place,
+        "replay": playing.name,
+        "messages": running.total,
+        "sent_before": before,
+        "sent": running.sent - before,
+        "faults": len(playing.truth),
+        "finished": whole,
+    }
     if as_json:
-        output.emit_json(
-            {
-                "log": place,
-                "replay": playing.name,
-                "messages": running.total,
-                "sent_before": before,
-                "sent": running.sent - before,
-                "faults": len(playing.truth),
-                "finished": whole,
-            }
-        )
-        return
+        output.emit_json(report)
+    else:
+        _say(report)
+
+
+def _telemetry(file: Path, settings: Settings, again: str) -> Playing:
+    from plugcast.services.stream.replaying import Playing, content_of
+
+    samples = inputs.read_telemetry(file, settings)
+    return Playing.of_vehicles(samples, content=content_of(file), round_=again)
+
+
+def _sessions(file: Path, meter: Path | None, settings: Settings, *, faults: float, seed: int, again: str) -> Playing:
+    from plugcast.services.detect_run import read_metered, read_sessions
+    from plugcast.services.stream.replaying import Playing, content_of
+
+    now, say = datetime.now(UTC), output.err().print
+    read = read_sessions(file, settings, now, say)
+    metered = None if meter is None else read_metered(meter, read.sessions, settings, now, say)
+    content = content_of(file) + (b"" if meter is None else content_of(meter))
+    return Playing.of(read, content=content, faults=faults, seed=seed, round_=again, metered=metered)
+
+
+def _say(report: dict[str, Any]) -> None:
+    say, before = output.err().print, report["sent_before"]
     went_on = f" ({before:,} had been sent before)" if before else ""
-    console.print(f"Sent {running.sent - before:,} of {running.total:,} messages to {place}{went_on}.")
-    if not whole:
-        console.print("Stopped. The same command goes on from here.")
-    elif not running.sent - before:
-        console.print("All of it was sent before. To send it once more: --again WORD")
+    say(f"Sent {report['sent']:,} of {report['messages']:,} messages to {report['log']}{went_on}.")
+    if not report["finished"]:
+        say("Stopped. The same command goes on from here.")
+    elif not report["sent"]:
+        say("All of it was sent before. To send it once more: --again WORD")

@@ -246,7 +246,7 @@ def alerting(
 ) -> tuple[Alerting, Board]:
     """The service as the settings want it, and the page that shows what it knows."""
     from plugcast.adapters.clock import SystemClock
-    from plugcast.adapters.outbox import Outbox
+    from plugcast.adapters.subscriber.outbox import Outbox
     from plugcast.api.alerts_page import Board
     from plugcast.services.alert_channels import policy_of
     from plugcast.services.alerting import Alerting
@@ -260,7 +260,12 @@ def alerting(
         told=lambda tracked: page.tell(tracked),  # noqa: PLW0108 - the page is made after it
         metrics=metrics,
     )
-    page = Board(settings.site.name, time_zone=settings.site.time_zone, alerts=lambda: service.alerts)
+    page = Board(
+        settings.site.name,
+        time_zone=settings.site.time_zone,
+        alerts=lambda: service.alerts,
+        tells=bool(channels),
+    )
     return service, page
 
 

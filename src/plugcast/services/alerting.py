@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import datetime
 
-    from plugcast.adapters.outbox import Outbox, Queued
+    from plugcast.adapters.subscriber.outbox import Outbox, Queued
     from plugcast.domain.alert import Notification
     from plugcast.domain.finding import Finding
     from plugcast.ports import Bus, Channel, Clock, Delivery, Sending, Subscription
@@ -189,7 +189,7 @@ class Alerting:
             logging.getLogger(__name__).warning("%s", error)
             self._restore()
         else:
-            self._count("notifications", len(notifications))
+            self._count("notifications", len(notifications) * len(self._channels))
             self._wake.set()
 
     async def _tidy(self, now: datetime) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugcast.adapters.seen_ids import SeenIds
+from plugcast.adapters.subscriber.seen_ids import SeenIds
 from plugcast.errors import LogUnavailableError
 
 if TYPE_CHECKING:

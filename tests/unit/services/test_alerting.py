@@ -17,7 +17,7 @@ from plugcast.adapters.clock import SystemClock
 from plugcast.adapters.memory_bus import MemoryBus
 from plugcast.adapters.notify.mail import MailChannel
 from plugcast.adapters.notify.webhook import WebhookChannel, secret_bytes, signed, verify
-from plugcast.adapters.outbox import MOST_QUEUED, Outbox
+from plugcast.adapters.subscriber.outbox import MOST_QUEUED, Outbox
 from plugcast.alerts.lifecycle import Policy
 from plugcast.config import MailSettings, Settings
 from plugcast.domain.finding import Cause, Severity

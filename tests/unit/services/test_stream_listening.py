@@ -10,7 +10,7 @@ import msgspec
 
 from plugcast.adapters.memory import ManualClock
 from plugcast.adapters.memory_bus import DELIVERY_LIMIT, MemoryBus
-from plugcast.adapters.seen_ids import SeenIds
+from plugcast.adapters.subscriber.seen_ids import SeenIds
 from plugcast.domain.outgoing import FindingRaised, encode_outgoing
 from plugcast.ports import BusMessage
 from plugcast.services.stream.asyncapi_examples import EXAMPLES

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
-    from plugcast.adapters.seen_ids import SeenIds
+    from plugcast.adapters.subscriber.seen_ids import SeenIds
     from plugcast.domain.outgoing import FindingRaised
     from plugcast.ports import Bus, Clock, Delivery, Subscription
 

@@ -1,7 +1,7 @@
 """Findings from the log to the bus, at least once: committed when the bus has confirmed them, never before.
 
-A finding's id is its message id, so that a subscriber can tell a repeat (``adapters.seen_ids``). While the bus is away,
-what was read is held and nothing more is: the log keeps the rest.
+A finding's id is its message id, so that a subscriber can tell a repeat (``adapters.subscriber.seen_ids``). While the
+bus is away, what was read is held and nothing more is: the log keeps the rest.
 """
 
 from __future__ import annotations

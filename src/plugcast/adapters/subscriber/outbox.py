@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import msgspec
 
+from plugcast.adapters.subscriber.seen_ids import SeenIds
 from plugcast.domain.alert import Notification
 from plugcast.errors import LogFullError, LogUnavailableError
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 MOST_QUEUED: Final = 10_000
 """Notifications that wait; more are refused, and their findings wait on the bus."""
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS seen (message_id TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS alerts (alert_id TEXT PRIMARY KEY, document BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sendings (
     notification_id TEXT NOT NULL, channel TEXT NOT NULL, document BLOB NOT NULL, state TEXT NOT NULL,
@@ -71,21 +71,21 @@ class Outbox:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
             self._connection.executescript(_SCHEMA)
+            self._ids = SeenIds(self._connection)
         except sqlite3.Error as error:
             raise LogUnavailableError(f"Outbox {path}: {error}.") from error
         self._lock = Lock()
 
     def unseen(self, message_ids: Sequence[str]) -> set[str]:
         """Those of the messages that were not taken in before."""
-        marks = ",".join("?" * len(message_ids))
-        rows = self._read(f"SELECT message_id FROM seen WHERE message_id IN ({marks})", tuple(message_ids))  # noqa: S608 - question marks
-        return set(message_ids) - {row[0] for row in rows}
+        with self._lock, _translated():
+            return set(self._ids.unseen(message_ids))
 
     def take(
         self,
         *,
         now: datetime,
-        seen: Iterable[str] = (),
+        seen: Sequence[str] = (),
         alerts: Mapping[str, bytes] | None = None,
         notifications: Sequence[Notification] = (),
         channels: Sequence[str] = (),
@@ -101,8 +101,8 @@ class Outbox:
             waiting = run("SELECT count(*) FROM sendings WHERE state = 'queued'").fetchone()[0]
             if notifications and waiting + len(notifications) * len(channels) > MOST_QUEUED:
                 raise LogFullError(f"{waiting:,} notifications wait to be sent; no more are taken.")
-            for message_id in seen:
-                run("INSERT OR IGNORE INTO seen VALUES (?, ?)", (message_id, stamp))
+            if seen:
+                self._ids.mark(seen, now=now)
             for alert_id, document in (alerts or {}).items():
                 run("INSERT OR REPLACE INTO alerts VALUES (?, ?)", (alert_id, document))
             for notification in notifications:
@@ -160,10 +160,9 @@ class Outbox:
             )
 
     def tidy(self, *, now: datetime, keep: timedelta) -> None:
-        """Forget what was seen, sent or given up longer ago, and what waits for a channel that is no more."""
+        """Forget what was sent or given up longer ago, and what waits for a channel that is no more."""
         before = (now - keep).timestamp()
         with self._transaction() as run:
-            run("DELETE FROM seen WHERE at < ?", (before,))
             run("DELETE FROM sendings WHERE made_at < ?", (before,))
 
     def drop_alerts(self, alert_ids: Iterable[str]) -> None:
@@ -198,26 +197,26 @@ class Outbox:
         ]
 
     def _read(self, sql: str, values: tuple[object, ...] = ()) -> list[Any]:
-        with self._lock:
-            try:
-                return self._connection.execute(sql, values).fetchall()
-            except sqlite3.Error as error:
-                raise LogUnavailableError(f"Outbox: {error}.") from error
+        with self._lock, _translated():
+            return self._connection.execute(sql, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[_Run]:
-        with self._lock:
+        with self._lock, _translated():
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield self._connection.execute
                 self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                self._undo()
-                raise LogUnavailableError(f"Outbox: {error}.") from error
             except BaseException:
-                self._undo()
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
 
-    def _undo(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """SQLite's errors as ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise LogUnavailableError(f"Outbox: {error}.") from error

@@ -1,0 +1,1 @@
+"""What a subscriber of the bus keeps on its disk: ids dealt with, and, to tell people, alerts and notifications."""
