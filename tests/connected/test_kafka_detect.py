@@ -14,8 +14,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its package
     ConfigResource,
     ResourceType,
 )
-from tests.laws.test_stream_laws import PARTITIONS, Case, Site, require_the_batch
+from tests.laws.test_stream_laws import PARTITIONS, Case, Site
 from tests.laws.test_stream_rubbish import END, RUBBISH
+from tests.streams import require_the_batch, said
 
 from plugcast.adapters.kafka import KafkaLog, Times
 from plugcast.domain import topics
@@ -96,7 +97,7 @@ def test_rubbish_of_every_kind_and_size_is_kept_with_its_reason(case: Case, kafk
     engine = site.detector()
     _until(engine, len(RUBBISH) + 2)
     engine.close()
-    letters = [said for said in site.said(topics.DEAD_LETTERS) if isinstance(said, DeadLetter)]
+    letters = [said for said in said(site.log, topics.DEAD_LETTERS) if isinstance(said, DeadLetter)]
     assert [letter.reason for letter in sorted(letters, key=lambda one: one.offset)][:-1] == [why for _, why in RUBBISH]
     assert {letter.topic for letter in letters} == {topics.STATION_DATA}
     assert max(letter.size for letter in letters) == max(len(content) for content, _ in RUBBISH) > 10_000_000
@@ -112,4 +113,4 @@ def test_a_month_through_kafka_is_the_batch(case: Case, kafka_servers: str) -> N
         engine = site.detector()
         _until(engine, sum(1 if timed.key is not None else PARTITIONS for timed in part))
         engine.close()
-    require_the_batch(site)
+    require_the_batch(site.log, case.findings, case.judgements)

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.streams import die, drain, said
 
 from plugcast.adapters.files import LocalArtifacts
 from plugcast.adapters.journal import JournalLog
@@ -20,7 +21,7 @@ from plugcast.adapters.memory_log import MemoryLog, MemoryWorker
 from plugcast.config import Settings
 from plugcast.domain import topics
 from plugcast.domain.messages import Telemetry
-from plugcast.domain.outgoing import DeadLetter, ForecastIssued, decode_outgoing
+from plugcast.domain.outgoing import DeadLetter, ForecastIssued
 from plugcast.domain.rejected import RejectReason
 from plugcast.domain.wire import MAX_MESSAGE_BYTES, encode
 from plugcast.features.online import micros
@@ -39,7 +40,6 @@ from plugcast.simulate.telemetry import GeneratorSpec, generate
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from plugcast.domain.outgoing import Outgoing
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 ZONE = "America/Los_Angeles"
@@ -118,23 +118,12 @@ class Fleet:
     def send(self, messages: list[Timed]) -> None:
         self.writer.append(topics.TELEMETRY, [Entry(timed.key or b"", encode(timed.message)) for timed in messages])
 
-    def said(self, topic: str) -> list[Outgoing]:
-        reader, said = self.log.reader(topic), []
-        while not reader.caught_up():
-            said += [decode_outgoing(stored.value or b"") for stored in reader.read(10_000)]
-        return said
-
     def forecasts(self) -> dict[tuple[str, datetime], tuple[float, float | None, float | None]]:
-        said = [one for one in self.said(topics.FORECASTS) if isinstance(one, ForecastIssued)]
-        found = {(f.asset_id, f.issued_at): (f.plug_probability, f.energy_to_full_pct, f.unlike) for f in said}
-        assert len(found) == len(said)
-        assert all(one.valid_at - one.issued_at == timedelta(minutes=15) for one in said)
+        told = [one for one in said(self.log, topics.FORECASTS) if isinstance(one, ForecastIssued)]
+        found = {(f.asset_id, f.issued_at): (f.plug_probability, f.energy_to_full_pct, f.unlike) for f in told}
+        assert len(found) == len(told)
+        assert all(one.valid_at - one.issued_at == timedelta(minutes=15) for one in told)
         return found
-
-
-def drain(engines: list[Engine]) -> None:
-    while any(engine.step().positions for engine in engines):
-        pass
 
 
 def test_a_file_replayed_is_the_batch(case: Case) -> None:
@@ -167,7 +156,7 @@ def test_any_batches_crashes_and_take_overs_come_to_the_batch(case: Case, rng: R
             place = rng.randrange(PARTITIONS)
             match rng.randrange(6):
                 case 0:
-                    _die(engines[place])
+                    die(engines[place])
                     fleet.clock.advance(11.0)
                     engines[place] = fleet.engine(place, rng.choice([3, 50, 1_000]))
                 case 1:
@@ -178,19 +167,6 @@ def test_any_batches_crashes_and_take_overs_come_to_the_batch(case: Case, rng: R
             fleet.log.tidy()
     drain(engines)
     assert fleet.forecasts() == case.expected
-
-
-def _die(engine: Engine) -> None:
-    """As ``kill -9`` after the work and before the commit."""
-    worker = engine._joined()[0]
-    commit = worker.commit
-    worker.commit = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
-    try:
-        engine.step()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        worker.commit = commit  # type: ignore[method-assign]
 
 
 def test_partitions_that_move_take_their_vehicles_with_them(case: Case) -> None:
@@ -269,7 +245,7 @@ def test_rubbish_is_kept_with_its_reason_and_changes_nothing(case: Case) -> None
             fleet.writer.append(topics.TELEMETRY, [Entry(b"rubbish", content, number % PARTITIONS)])
     drain(fleet.engines(batch=200))
     assert fleet.forecasts() == case.expected
-    letters = [said for said in fleet.said(topics.DEAD_LETTERS) if isinstance(said, DeadLetter)]
+    letters = [said for said in said(fleet.log, topics.DEAD_LETTERS) if isinstance(said, DeadLetter)]
     assert len(letters) == (len(case.messages) + 99) // 100 > len(RUBBISH)
     reasons = {content[:1_024]: reason for content, reason in RUBBISH}
     assert all(letter.reason == reasons[letter.raw] for letter in letters)

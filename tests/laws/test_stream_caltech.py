@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
+from tests.streams import drain, require_the_batch, said
 
 from plugcast.adapters.journal import JournalLog
 from plugcast.adapters.memory import ManualClock
 from plugcast.adapters.memory_log import MemoryLog, MemoryWorker
 from plugcast.domain import topics
-from plugcast.domain.outgoing import FindingRaised, SessionScored, decode_outgoing
 from plugcast.features.sessions import rows_of
 from plugcast.services.detection import train_detector, watch_closely
 from plugcast.services.sources import open_sessions
@@ -25,11 +24,8 @@ from plugcast.services.stream.messages_of import entries_of, messages_of
 from plugcast.services.stream.topics import specs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from plugcast.anomaly.judgement import Judgement
-    from plugcast.domain.finding import Finding
-    from plugcast.domain.outgoing import Outgoing
     from plugcast.ports import Log, LogWorker
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
@@ -57,6 +53,11 @@ class Month:
         inputs = read.user_inputs.join(month, on="session_id", how="semi")
         self.entries = list(entries_of(messages_of(month, inputs), topics.PARTITIONS))
 
+    def require(self, log: Log) -> None:
+        assert len(self.judgements) == self.sessions > 900
+        require_the_batch(log, self.findings, self.judgements)
+        assert not said(log, topics.DEAD_LETTERS)
+
 
 @pytest.fixture(scope="module")
 def month() -> Month:
@@ -79,40 +80,6 @@ def _engine(month: Month, log: Log, join: Callable[[], LogWorker], batch: int) -
     )
 
 
-def _require_the_batch(month: Month, log: Log) -> None:
-    found = [said.finding() for said in _said(log, topics.FINDINGS) if isinstance(said, FindingRaised)]
-    assert sorted(found, key=_place) == sorted(month.findings, key=_place)
-    scores = [said for said in _said(log, topics.SCORES) if isinstance(said, SessionScored)]
-    assert len(scores) == len(month.judgements) == month.sessions > 900
-    by_session = {said.session_id: said for said in scores}
-    for judged in month.judgements:
-        assert _same(by_session[judged.session_id], judged), judged
-    assert not _said(log, topics.DEAD_LETTERS)
-
-
-def _place(finding: Finding) -> tuple[str, str]:
-    return finding.finding_id, finding.by
-
-
-def _same(said: SessionScored, judged: Judgement) -> bool:
-    return (said.score, said.p_value, said.observed_at) == (judged.score, judged.p_value_of_day, judged.observed_at)
-
-
-def _said(log: Log, topic: str) -> list[Outgoing]:
-    reader = log.reader(topic)
-    said: list[Outgoing] = []
-    while not reader.caught_up():
-        said += [decode_outgoing(stored.value or b"") for stored in reader.read(10_000)]
-    return said
-
-
-def _drain(engines: Sequence[Engine]) -> Counter[str]:
-    steps = [engine.step() for engine in engines]
-    while any(made.outputs or made.positions for made in steps):
-        steps = [engine.step() for engine in engines]
-    return sum((engine.counts for engine in engines), Counter())
-
-
 @pytest.mark.parametrize(
     ("shares", "batch"), [([(0, 1, 2)], 1_000), ([(0, 2), (1,)], 5_000), ([(0,), (1,), (2,)], 37)], ids=["1", "2", "3"]
 )
@@ -124,8 +91,8 @@ def test_any_number_of_detectors_come_to_the_batch(month: Month, shares: list[tu
     def join(parts: tuple[int, ...]) -> LogWorker:
         return MemoryWorker(log, f"detect-{parts}", [(topics.STATION_DATA, part) for part in parts])
 
-    counts = _drain([_engine(month, log, lambda parts=parts: join(parts), batch) for parts in shares])  # type: ignore[misc]
-    _require_the_batch(month, log)
+    counts = drain([_engine(month, log, lambda parts=parts: join(parts), batch) for parts in shares])  # type: ignore[misc]
+    month.require(log)
     assert counts["messages"] == len(month.entries)
     assert not counts["late"]
 
@@ -139,6 +106,6 @@ def test_a_journal_comes_to_the_batch_through_detectors_that_die(month: Month, t
         log.ensure(specs())
         log.writer().append(topics.STATION_DATA, month.entries[start : start + third])
         detector = _engine(month, log, lambda log=log: log.worker("detectors", [topics.STATION_DATA]), 700)  # type: ignore[misc]
-        _drain([detector])
+        drain([detector])
         clock.advance(11.0)  # nobody lets the lease go; it runs out
-    _require_the_batch(month, log)
+    month.require(log)

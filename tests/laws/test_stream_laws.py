@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from random import Random
-from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.streams import die, drain, require_the_batch, said
 
 from plugcast.adapters.memory import ManualClock
 from plugcast.adapters.memory_log import MemoryLog, MemoryWorker
 from plugcast.anomaly.detector import Detector
 from plugcast.domain import topics
-from plugcast.domain.outgoing import DeadLetter, FindingRaised, SessionScored, decode_outgoing
-from plugcast.domain.wire import encode
+from plugcast.domain.outgoing import DeadLetter
 from plugcast.ports import Entry
 from plugcast.services.detection import watch_closely
 from plugcast.services.showcase import SHIPPED_ZONE, shipped
 from plugcast.services.stream.detecting import Detecting
 from plugcast.services.stream.engine import Engine
-from plugcast.services.stream.messages_of import Timed, messages_of
+from plugcast.services.stream.messages_of import Timed, entries_of, messages_of
 from plugcast.services.stream.topics import specs
 from plugcast.simulate.inject import inject
-
-if TYPE_CHECKING:
-    from plugcast.domain.finding import Finding
-    from plugcast.domain.outgoing import Outgoing
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 BEGIN = datetime(2019, 3, 20, 7, tzinfo=UTC)
@@ -98,57 +92,20 @@ class Site:
         )
 
     def send(self, messages: list[Timed]) -> None:
-        self.writer.append(
-            topics.STATION_DATA,
-            [
-                Entry(timed.key or b"beat", encode(timed.message), None if timed.key is not None else part)
-                for timed in messages
-                for part in ([0] if timed.key is not None else range(PARTITIONS))
-            ],
-        )
-
-    def said(self, topic: str) -> list[Outgoing]:
-        reader, said = self.log.reader(topic), []
-        while not reader.caught_up():
-            said += [decode_outgoing(stored.value or b"") for stored in reader.read(10_000)]
-        return said
-
-
-def drain(engines: list[Engine]) -> None:
-    """Until no engine has anything to do."""
-    steps = [engine.step() for engine in engines]
-    while any(made.outputs or made.positions for made in steps):
-        steps = [engine.step() for engine in engines]
-
-
-def require_the_batch(site: Site) -> None:
-    """The same findings, and the same score for each session, each exactly once."""
-    found = [said.finding() for said in site.said(topics.FINDINGS) if isinstance(said, FindingRaised)]
-    assert sorted(found, key=_by_id) == sorted(site.case.findings, key=_by_id)
-    scores = {said.session_id: said for said in site.said(topics.SCORES) if isinstance(said, SessionScored)}
-    assert len(scores) == len(site.said(topics.SCORES)) == len(site.case.judgements)
-    for judged in site.case.judgements:
-        said = scores[judged.session_id]
-        assert (said.score, said.p_value, said.observed_at) == (judged.score, judged.p_value_of_day, judged.observed_at)
-
-
-def _by_id(finding: Finding) -> tuple[str, str]:
-    return finding.finding_id, finding.by
+        self.writer.append(topics.STATION_DATA, list(entries_of(messages, PARTITIONS)))
 
 
 def test_a_month_replayed_is_the_batch(case: Case) -> None:
     site = Site(case)
     site.send(case.messages)
-    engines = site.engine()
-    drain(engines)
-    require_the_batch(site)
+    total = drain(site.engine())
+    require_the_batch(site.log, case.findings, case.judgements)
     assert {finding.by.split(":")[0] for finding in case.findings} == {"rule", "model", "site"}
-    total = sum((engine.counts for engine in engines), Counter())
     assert total["trained"] + total["judged"] == sum(
         t.message.__class__.__name__ == "SessionEnded" for t in case.messages
     )
     assert not total["late"]
-    assert not site.said(topics.DEAD_LETTERS)
+    assert not said(site.log, topics.DEAD_LETTERS)
 
 
 @settings(max_examples=8, deadline=None)
@@ -170,7 +127,7 @@ def test_any_batches_crashes_and_take_overs_come_to_the_batch(case: Case, rng: R
             place = rng.randrange(PARTITIONS)
             match rng.randrange(6):
                 case 0:
-                    _die(engines[place])
+                    die(engines[place])
                     site.clock.advance(11.0)
                     engines[place] = site.engine(place, batch=rng.choice([3, 50, 1_000]))[0]
                 case 1:
@@ -178,20 +135,7 @@ def test_any_batches_crashes_and_take_overs_come_to_the_batch(case: Case, rng: R
                 case _:
                     engines[place].step()
     drain(engines)
-    require_the_batch(site)
-
-
-def _die(engine: Engine) -> None:
-    """As ``kill -9`` after the work and before the commit."""
-    worker = engine._joined()[0]
-    commit = worker.commit
-    worker.commit = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
-    try:
-        engine.step()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        worker.commit = commit  # type: ignore[method-assign]
+    require_the_batch(site.log, case.findings, case.judgements)
 
 
 def test_what_comes_twice_counts_once(case: Case) -> None:
@@ -204,8 +148,8 @@ def test_what_comes_twice_counts_once(case: Case) -> None:
     once = Site(case)
     once.send(messages)
     drain(once.engine())
-    assert site.said(topics.SCORES) == once.said(topics.SCORES)
-    assert site.said(topics.FINDINGS) == once.said(topics.FINDINGS)
+    assert said(site.log, topics.SCORES) == said(once.log, topics.SCORES)
+    assert said(site.log, topics.FINDINGS) == said(once.log, topics.FINDINGS)
     assert sum(engine.counts["duplicates"] for engine in engines) > 0
 
 
@@ -227,7 +171,7 @@ def test_rubbish_is_kept_with_its_reason_and_changes_nothing(
         last = cut
     site.send(messages[last:])
     drain(site.engine())
-    assert site.said(topics.SCORES) == clean.said(topics.SCORES)
-    letters = [said for said in site.said(topics.DEAD_LETTERS) if isinstance(said, DeadLetter)]
+    assert said(site.log, topics.SCORES) == said(clean.log, topics.SCORES)
+    letters = [said for said in said(site.log, topics.DEAD_LETTERS) if isinstance(said, DeadLetter)]
     assert sorted(letter.raw for letter in letters) == sorted(content for _, content in rubbish)
     assert all(letter.detail for letter in letters)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.laws.test_stream_laws import BEGIN, NOW, PARTITIONS, Case, Site, drain
+from tests.laws.test_stream_laws import BEGIN, NOW, PARTITIONS, Case, Site
+from tests.streams import drain, said
 
 from plugcast.domain import messages, topics
 from plugcast.domain.messages import Heartbeat, SessionEnded, SessionStarted, SessionUpdated
@@ -78,7 +78,7 @@ def test_each_kind_of_rubbish_is_kept_with_its_reason(case: Case, content: bytes
     site.writer.append(topics.STATION_DATA, [Entry(b"x", content, 1), Entry(b"x", END, 1)])
     engines = site.engine()
     drain(engines)
-    (letter,) = site.said(topics.DEAD_LETTERS)
+    (letter,) = said(site.log, topics.DEAD_LETTERS)
     assert isinstance(letter, DeadLetter)
     assert (letter.reason, letter.topic, letter.partition, letter.offset) == (reason, topics.STATION_DATA, 1, 0)
     assert letter.detail
@@ -136,23 +136,22 @@ BEAT = st.builds(Heartbeat, v=st.just(1), site_id=IDS, station_id=IDS, sent_at=I
 
 @settings(max_examples=30, deadline=None)
 @given(
-    said=st.lists(st.tuples(st.integers(0, PARTITIONS - 1), ENDED | ENDED | UPDATED | BEAT), max_size=60),
+    sent=st.lists(st.tuples(st.integers(0, PARTITIONS - 1), ENDED | ENDED | UPDATED | BEAT), max_size=60),
     batch=st.sampled_from([1, 5, 1_000]),
 )
-def test_what_is_absurd_within_bounds_is_judged_once(case: Case, said: list[tuple[int, Message]], batch: int) -> None:
+def test_what_is_absurd_within_bounds_is_judged_once(case: Case, sent: list[tuple[int, Message]], batch: int) -> None:
     """Any instants, zones, energies and repetitions; every output is one that its reader can decode."""
     site = Site(case)
     site.clock.advance(2 * 86_400.0)  # all local days of what is said are over by then
     last = encode(Heartbeat(v=1, site_id="a", station_id="b", sent_at=site.clock.now()))
-    site.writer.append(topics.STATION_DATA, [Entry(b"x", encode(message), part) for part, message in said])
+    site.writer.append(topics.STATION_DATA, [Entry(b"x", encode(message), part) for part, message in sent])
     site.writer.append(topics.STATION_DATA, [Entry(b"x", last, part) for part in range(PARTITIONS)])
     engines = site.engine(batch=batch)
-    while sum(engine.counts["messages"] for engine in engines) < len(said) + PARTITIONS:
+    while sum(engine.counts["messages"] for engine in engines) < len(sent) + PARTITIONS:
         drain(engines)
-    drain(engines)
-    counts = sum((engine.counts for engine in engines), Counter())
-    letters, scores, found = (site.said(topic) for topic in (topics.DEAD_LETTERS, topics.SCORES, topics.FINDINGS))
-    ended = sum(isinstance(message, SessionEnded) for _, message in said)
+    counts = drain(engines)
+    letters, scores, found = (said(site.log, topic) for topic in (topics.DEAD_LETTERS, topics.SCORES, topics.FINDINGS))
+    ended = sum(isinstance(message, SessionEnded) for _, message in sent)
     refused = sum(count for name, count in counts.items() if name.startswith("rejected_"))
     assert len(letters) == refused
     told = counts["judged"] + counts["trained"]
