@@ -147,7 +147,7 @@ def _rabbitmq(folder: Path, ports: list[int]) -> tuple[list[str], dict[str, str]
     (folder / "plugins").write_text("[].\n", encoding="utf-8")
     environ = {
         "HOME": str(folder / "home"),
-        "RABBITMQ_NODENAME": f"plugcast-{ports[0]}@localhost",
+        "RABBITMQ_NODENAME": "plugcast@localhost",  # its data belongs to the name, whatever the ports
         "RABBITMQ_NODE_PORT": str(ports[0]),
         "RABBITMQ_DIST_PORT": str(ports[1]),
         "ERL_EPMD_PORT": str(State.read(folder.parent / "epmd").ports[0]),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PORTS: Final = range(20_000, 32_000)
 """Below what Linux gives to outgoing connections, so that none of those takes a port between choice and use."""
 STOP_S: Final = 20.0
+FREED_S: Final = 20.0
+"""A process that was killed may hold its ports a moment longer; clients have their addresses."""
 
 
 def _is_free(port: int) -> bool:
@@ -33,6 +35,15 @@ def _is_free(port: int) -> bool:
             probe.bind((HOST, port))
         except OSError:
             return False
+    return True
+
+
+def _become_free(ports: tuple[int, ...]) -> bool:
+    until_s = time.monotonic() + FREED_S
+    while not all(map(_is_free, ports)):
+        if time.monotonic() > until_s:
+            return False
+        time.sleep(0.05)
     return True
 
 
@@ -46,11 +57,11 @@ def _free_ports(count: int) -> tuple[int, ...]:
 
 
 def start(service: Service, folder: Path) -> None:
-    """Start a server that does not run, on the ports that it had before where they are still free."""
+    """Start a server that does not run, on the ports that it had before unless something else has taken them."""
     folder.mkdir(parents=True, exist_ok=True)
     state = State.read(folder)
     if not state.alive():
-        kept = len(state.ports) == service.ports and all(map(_is_free, state.ports))
+        kept = len(state.ports) == service.ports and _become_free(state.ports)
         ports = state.ports if kept else _free_ports(service.ports)
         command, more = service.command(folder, list(ports))
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}

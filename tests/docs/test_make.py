@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -38,12 +37,6 @@ def _make(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _benches() -> list[str]:
-    listed = _make("bench", "ARGS=--list", "NAME=any")
-    assert listed.returncode == 0, listed.stderr
-    return listed.stdout.split()
-
-
 def test_help_is_the_default_and_lists_every_target() -> None:
     done = _make()
     listed = {line.split()[1] for line in done.stdout.splitlines()}
@@ -66,24 +59,6 @@ def test_an_unknown_size_is_a_usage_error_that_lists_the_known_ones() -> None:
     done = _make("bench", "NAME=startup", "ARGS=--size nonsense")
     assert (done.returncode, done.stdout) == (2, "")
     assert "small, full" in done.stderr
-
-
-@pytest.mark.slow
-def test_every_bench_gives_one_document_at_its_smallest_size(subtests: pytest.Subtests) -> None:
-    names = _benches()
-    assert "startup" in names
-    for name in names:
-        with subtests.test(name):
-            done = _make("bench", f"NAME={name}", "ARGS=--size smallest")
-            assert done.returncode == 0, done.stderr
-            document = json.loads(done.stdout)
-            assert document["name"] == name
-            assert set(document) >= {"name", "machine", "data", "cases", "bars"}
-            assert document["machine"]["cores"] >= 1
-            assert document["machine"]["cpu"]
-            assert document["cases"]
-            for bar in document["bars"]:
-                assert set(bar) == {"name", "value", "limit", "sense", "holds"}
 
 
 def test_services_that_never_ran_are_stopped_without_complaint(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import socket
 import time
 import uuid
 import weakref
+from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 POLL_WAIT_MS: Final = 50
 """How long a broker may sit on a member's request where nothing is new."""
 _AGAIN_S: Final = 0.05
+_HANGS_S: Final = 1.0
+"""So long after its time a call counts as hanging."""
 _SETTLING: Final = frozenset({KafkaError.REBALANCE_IN_PROGRESS, KafkaError.CONCURRENT_TRANSACTIONS})
 
 
@@ -183,8 +186,9 @@ class KafkaWorker:
         return [TopicPartition(prefix + topic, part, offset) for (topic, part), offset in positions.items()]
 
     def _transact(self, outputs: Mapping[str, Sequence[Entry]], positions: Mapping[Place, int]) -> None:
-        until_s = time.monotonic() + self._connection.times.answer_s
-        producer = self._transactional(until_s)
+        times = self._connection.times
+        producer = self._transactional(time.monotonic() + times.answer_s)
+        until_s = time.monotonic() + min(times.answer_s, times.transaction_s)  # then the broker aborts it anyway
         while True:
             try:
                 self._attempt(producer, outputs, positions, until_s)
@@ -210,7 +214,7 @@ class KafkaWorker:
         for topic, entries in outputs.items():
             put_all(self._connection, producer, self._connection.prefix + topic, entries)
         offsets, member = self._offsets(positions), self._consumer.consumer_group_metadata()
-        _insisting(lambda wait_s: producer.send_offsets_to_transaction(offsets, member, wait_s), until_s)
+        _insisting(_watched(lambda wait_s: producer.send_offsets_to_transaction(offsets, member, wait_s)), until_s)
         _insisting(producer.commit_transaction, until_s)
 
     def _transactional(self, until_s: float) -> Producer:
@@ -244,6 +248,33 @@ class KafkaWorker:
         self._holding.over = "this member has left"
         self._leave()
         self._producer = None
+
+
+def _watched(ask: Callable[[float], None]) -> Callable[[float], None]:
+    """The same in a thread of its own, which is left behind where librdkafka does not come back in time.
+
+    Sending offsets knows no time limit (librdkafka issue 5456), and never ends where the coordinator of the group was
+    lost from the cluster's list and came back (5511). What hangs keeps its producer until it is answered, if it is.
+    """
+
+    def asked(wait_s: float) -> None:
+        raised: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                ask(wait_s)
+            except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
+                raised.append(error)
+
+        thread = Thread(target=work, name="plugcast-kafka-offsets", daemon=True)
+        thread.start()
+        thread.join(wait_s + _HANGS_S)
+        if thread.is_alive():
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the group's coordinator does not answer"))  # noqa: SLF001 - its own
+        if raised:
+            raise raised[0]
+
+    return asked
 
 
 def _insisting(ask: Callable[[float], None], until_s: float) -> None:
