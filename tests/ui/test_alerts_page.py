@@ -121,3 +121,9 @@ def test_strangers_are_refused_and_every_answer_is_dressed(site: Site) -> None:
     assert httpx.get(site.served.url, headers={"host": "evil.example"}).status_code == 421
     assert httpx.get(f"{site.served.url}readyz").text == "ok\n"
     assert httpx.get(f"{site.served.url}api/v1/alerts").json() == {"alerts": []}
+
+
+@pytest.mark.parametrize("path", ["", "healthz", "readyz"])
+def test_a_monitor_may_ask_for_heads_alone(path: str, site: Site) -> None:
+    answer = httpx.head(site.served.url + path)
+    assert (answer.status_code, answer.content) == (200, b"")

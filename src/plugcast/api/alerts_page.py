@@ -112,7 +112,7 @@ def alerts_app(
     install(app, headers=SECURITY_HEADERS)
     app.add_middleware(Guard, allowed_hosts=allowed_hosts)
 
-    @app.get("/")
+    @app.api_route("/", methods=["GET", "HEAD"])
     async def page() -> Response:
         return HTMLResponse(assets.template("alerts.html").render(_context(board)))
 

@@ -25,11 +25,11 @@ def health_app(*, ready: Callable[[], bool], registry: CollectorRegistry) -> Fas
     def answer(good: bool) -> Response:  # noqa: FBT001 - a truth is all it takes
         return Response("ok\n" if good else "not ok\n", status_code=200 if good else 503, media_type="text/plain")
 
-    @app.get("/healthz")
+    @app.api_route("/healthz", methods=["GET", "HEAD"])
     def healthz() -> Response:
         return answer(True)
 
-    @app.get("/readyz")
+    @app.api_route("/readyz", methods=["GET", "HEAD"])
     def readyz() -> Response:
         return answer(ready())
 

@@ -91,7 +91,7 @@ def detect(
     if budget is not None and not 0 < budget <= 100:  # noqa: PLR2004 - the settings' own bounds
         raise typer.BadParameter(f"wanted a number above 0 and at most 100, found {budget}.", param_hint="--budget")
     settings = settings_for(config, time_zone)
-    from_at = _instant(since, settings.site.time_zone) if since else None
+    from_at = _instant(since) if since else None
     from plugcast.services import detect_run, detect_scores
 
     if scores is not None:
@@ -99,14 +99,14 @@ def detect(
     wish = detect_run.Wish(file=file, train=train, from_at=from_at, budget=budget, model=model, seed=seed, meter=meter)
     report = detect_run.detect(wish, settings, now=datetime.now(UTC), say=_note)
     if target is not None:
-        _write(report, target, settings.site.time_zone)
+        _write(report, target)
     if scores is not None:
         detect_scores.write_scores(report, scores)
         _note(f"Wrote the scores of {report.sessions:,} sessions to {scores}.")
     if as_json:
         emit_json(detect_run.document(report))
     else:
-        _show(report, top, ZoneInfo(settings.site.time_zone))
+        _show(report, top)
     if report.findings:
         raise typer.Exit(EXIT_FINDINGS)
 
@@ -140,7 +140,7 @@ def explain(
         from plugcast.services import detect_report
         from plugcast.services.explain_picture import picture_of
 
-        write_atomic(plot, picture_of(told, detect_report.drawer(report, told["session_id"], settings.site.time_zone)))
+        write_atomic(plot, picture_of(told, detect_report.drawer(report, told["session_id"], report.time_zone)))
         err().print(f"Drew it into {plot}.", highlight=False)
     if as_json:
         emit_json(told)
@@ -219,17 +219,16 @@ def _note(text: str) -> None:
     err().print(text, highlight=False)
 
 
-def _instant(text: str, time_zone: str) -> datetime:
+def _instant(text: str) -> datetime:
     try:
-        at = datetime.fromisoformat(text)
+        return datetime.fromisoformat(text)
     except ValueError as error:
         raise typer.BadParameter(
             f"wanted an instant like 2020-01-31T00:00, found {text!r}.", param_hint="--since"
         ) from error
-    return (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(time_zone))).astimezone(UTC)
 
 
-def _write(report: DetectReport, target: Path, time_zone: str) -> None:
+def _write(report: DetectReport, target: Path) -> None:
     import msgspec
 
     from plugcast.adapters.files import write_atomic
@@ -237,7 +236,7 @@ def _write(report: DetectReport, target: Path, time_zone: str) -> None:
     from plugcast.services.detect_run import document
 
     if target.suffix.lower() in {".html", ".htm"}:
-        content = detect_report.html(report, time_zone).encode()
+        content = detect_report.html(report, report.time_zone).encode()
     elif target.suffix.lower() == ".png":
         content = detect_report.png(report)
     else:
@@ -246,7 +245,8 @@ def _write(report: DetectReport, target: Path, time_zone: str) -> None:
     err().print(f"Wrote {len(report.findings):,} findings to {target}.", highlight=False)
 
 
-def _show(report: DetectReport, top: int, zone: ZoneInfo) -> None:
+def _show(report: DetectReport, top: int) -> None:
+    zone = ZoneInfo(report.time_zone)
     for note in _notes(report):
         err().print(note, highlight=False)
     ordered = sorted(report.findings, key=lambda f: (f.severity.rank, 0.0 if f.p_value is None else f.p_value))

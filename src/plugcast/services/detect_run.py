@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 import polars as pl
@@ -20,7 +22,7 @@ from plugcast.anomaly.treeshap import faults_shap, forest_shap
 from plugcast.anomaly.watch import ALARMING
 from plugcast.errors import InputError
 from plugcast.features.sessions import rows_of
-from plugcast.services.detection import train_detector, watch_closely
+from plugcast.services.detection import in_its_zone, train_detector, watch_closely
 from plugcast.services.meter_join import Metered, join_meter
 from plugcast.services.meter_sources import read_meter
 from plugcast.services.sources import open_sessions, require_rows
@@ -49,6 +51,7 @@ class Wish:
     file: Path
     train: Path | None = None
     from_at: datetime | None = None
+    """Without a zone it is the site's time."""
     budget: float | None = None
     model: Path | None = None
     seed: int = 0
@@ -68,6 +71,8 @@ class DetectReport:
     station_weeks: float
     budget: float
     training: str
+    time_zone: str
+    """Of local days and hours."""
     days: tuple[Day, ...] = ()
     """What each local day came to, by site and current type."""
     judgements: tuple[Judgement, ...] = ()
@@ -103,24 +108,28 @@ def detect(wish: Wish, settings: Settings, *, now: datetime, say: Callable[[str]
 
     Args:
         wish: Files, budget, seed.
-        settings: Zone and budget where the wish names none.
+        settings: Zone of the site, that of the detector's training where none is named; budget where the wish has none.
         now: No record may be later.
         say: Told what the user should know.
 
     Raises:
         PlugcastError: A file cannot be read, or holds no sessions.
     """
+    store = LocalArtifacts(wish.model) if wish.model is not None else None
+    kept_one = load(store) if store is not None and wish.train is None and has_detector(store) else None
+    if kept_one is not None:
+        settings = in_its_zone(settings, kept_one)
+        if settings.site.time_zone != kept_one.history.time_zone:
+            say(f"The detector learned the hours of {kept_one.history.time_zone}, not of {settings.site.time_zone}.")
     read = read_sessions(wish.file, settings, now, say)
     metered = None if wish.meter is None else read_metered(wish.meter, read.sessions, settings, now, say)
     known_at = pl.coalesce("available_at", "departure_at", "arrival_at")
-    store = LocalArtifacts(wish.model) if wish.model is not None else None
-    if store is not None and wish.train is None and has_detector(store):
-        detector = load(store)
-        detector = detector if wish.budget is None else detector.with_budget(wish.budget)
+    from_at = None if wish.from_at is None else _local(wish.from_at, settings.site.time_zone)
+    if kept_one is not None:
+        detector = kept_one if wish.budget is None else kept_one.with_budget(wish.budget)
         training = f"the detector in {wish.model}"
-        from_at = wish.from_at or _after(detector, read.sessions.select(known_at).to_series(), say)
+        from_at = from_at or _after(detector, read.sessions.select(known_at).to_series(), say)
     else:
-        from_at = wish.from_at
         if wish.train is None and from_at is None:
             from_at = _split(read.sessions.select(known_at).to_series())
         learned = read if wish.train is None else read_sessions(wish.train, settings, now, say)
@@ -141,10 +150,15 @@ def detect(wish: Wish, settings: Settings, *, now: datetime, say: Callable[[str]
         station_weeks=station_weeks(features),
         budget=budgets[0] if budgets else (wish.budget or settings.detect.alarms_per_station_week),
         training=training,
+        time_zone=settings.site.time_zone,
         days=tuple(keeper.days),
         judgements=judgements,
         metered=metered,
     )
+
+
+def _local(at: datetime, time_zone: str) -> datetime:
+    return (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(time_zone))).astimezone(UTC)
 
 
 def load(store: ArtifactStore) -> Detector:

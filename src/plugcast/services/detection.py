@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from plugcast.anomaly.judgement import Judgement
     from plugcast.anomaly.stack import StackSpec
+    from plugcast.config import Settings
     from plugcast.domain.finding import Finding
     from plugcast.domain.site import Station
     from plugcast.features.sessions import SessionHistory
@@ -99,6 +100,14 @@ def train_detector(
         make_faults=FaultMaker(learned) if learned else None,
         spec=spec,
     )
+
+
+def in_its_zone(settings: Settings, detector: Detector) -> Settings:
+    """The settings with the local days that the detector was trained with, unless somebody named a zone."""
+    if "time_zone" in settings.site.model_fields_set:
+        return settings
+    site = settings.site.model_copy(update={"time_zone": detector.history.time_zone})
+    return settings.model_copy(update={"site": site})
 
 
 def watch(detector: Detector, features: pl.DataFrame, *, time_zone: str) -> tuple[tuple[Finding, ...], Watch]:

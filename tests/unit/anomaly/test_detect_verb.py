@@ -79,6 +79,20 @@ def test_a_kept_detector_is_used_again_and_finds_the_same(table: Path, tmp_path:
     assert "the detector in" in json.loads(again.stdout)["trained_on"]
 
 
+def test_a_kept_detector_keeps_its_hours_unless_others_are_named(table: Path, tmp_path: Path) -> None:
+    zoned = ("--time-zone", "America/Los_Angeles", "--json", "--since", "2019-04-01T00:00")
+    said = [
+        run(table, "--model", tmp_path / "detector", "--json", *words)
+        for words in (zoned, zoned, ("--since", "2019-04-01T00:00"), ("--time-zone", "Asia/Tokyo"))
+    ]
+    first, again, unsaid, other = (json.loads(one.stdout) for one in said)
+    assert first["findings"] == again["findings"] == unsaid["findings"]
+    assert first["sessions"] == again["sessions"] == unsaid["sessions"]
+    assert "The detector learned the hours of America/Los_Angeles, not of Asia/Tokyo." in said[3].stderr
+    assert not any("learned the hours" in one.stderr for one in said[:3])
+    assert other["sessions"]
+
+
 def test_another_file_can_be_learnt_from(table: Path) -> None:
     report = json.loads(run(table, "--train", table, "--json").stdout)
     assert report["sessions"] == 400

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 from plugcast.adapters.clock import SystemClock
 from plugcast.adapters.files import LocalArtifacts
 from plugcast.anomaly.model_file import has_detector
-from plugcast.config import Settings
 from plugcast.domain import topics
 from plugcast.errors import ModelNotFoundError
 from plugcast.services.detect_run import load
+from plugcast.services.detection import in_its_zone
 from plugcast.services.live_models import load_live
 from plugcast.services.stream.detecting import Detecting
 from plugcast.services.stream.engine import Engine
@@ -21,6 +21,8 @@ from plugcast.services.stream.topics import specs
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from plugcast.config import Settings
 
 GROUP: Final = "detectors"
 FORECASTERS: Final = "forecasters"
@@ -44,9 +46,7 @@ def detector_engine(folder: Path, place: str, settings: Settings) -> tuple[Engin
             f"There is no detector in {folder}. Train one on past sessions: plugcast detect FILE --model {folder}"
         )
     detector = load(store)
-    zone = settings.site.time_zone
-    if zone == Settings().site.time_zone:  # nobody said: midnights are those that the detector was trained with
-        zone = detector.history.time_zone
+    zone = in_its_zone(settings, detector).site.time_zone
     log = open_log(place, kafka=settings.kafka)
     log.ensure(specs())
     metrics = EngineMetrics("detect")
