@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,11 +20,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benches.faults_worker import TIMES
 from benches.registry import note
+from scripts.own_server import OwnServer, state_of
 
 from plugcast.adapters.kafka import KafkaLog
 from plugcast.errors import LogError
 from plugcast.ports import Entry, TopicSpec
-from scripts.own_server import OwnServer, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from scripts.own_server import OwnServer
 from tests.laws.log_contract import everything
 
 from plugcast.adapters.journal import Bounds, JournalLog
@@ -20,10 +17,10 @@ from plugcast.adapters.memory import ManualClock
 from plugcast.errors import LogError, LogUnavailableError
 from plugcast.ports import Entry, TopicSpec
 from plugcast.services.stream.forwarding import FORWARDED, Forwarder, Sent
-from scripts.own_server import OwnServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.connected
 
