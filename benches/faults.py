@@ -10,7 +10,7 @@ from typing import Final
 
 from benches.registry import Bar, BenchSpec, Outcome
 
-ROUNDS: Final = {"small": 2, "full": 20}
+ROUNDS: Final = {"small": 1, "full": 20}
 STOPPED_S: Final = {"small": 6.0, "full": 30.0}
 """Both longer than a silent worker keeps its place."""
 
@@ -25,7 +25,7 @@ def run(size: str) -> Outcome:
             rounds = 1 if fault.startswith("SIGSTOP") else ROUNDS[size]
             cases.append(tried(cluster, fault, "transaction", rounds=rounds, stopped_s=STOPPED_S[size]))
         killed = next(iter(FAULTS))
-        control = tried(cluster, killed, "careless", rounds=max(ROUNDS[size], 5), stopped_s=STOPPED_S[size])
+        control = tried(cluster, killed, "careless", rounds=max(ROUNDS[size], 3), stopped_s=STOPPED_S[size])
     bars = [
         Bar(name=f"{case['case']}: {what}", value=float(case[what]), limit=0.0, sense="at_most")
         for case in cases

@@ -45,6 +45,10 @@ class MailServer:
         found = [path.read_bytes() for path in sorted(self.folder.glob("*.eml"))]
         return [email.message_from_bytes(content, policy=policy.default) for content in found]
 
+    def last_at(self) -> float:
+        """When the newest mail was taken, seconds of the epoch."""
+        return max(path.stat().st_mtime for path in self.folder.glob("*.eml"))
+
     def channel(self, *receivers: str) -> MailChannel:
         to = receivers or ("operator@example.org",)
         return MailChannel(host="127.0.0.1", port=self.port, sender="plugcast@example.org", receivers=to)

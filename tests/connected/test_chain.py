@@ -1,6 +1,7 @@
 """The whole chain over real servers: a replayed fault is one mail, one webhook call and one entry on the page.
 
 Apache Kafka carries the messages, RabbitMQ the findings; each service is a process of its own, as users run them.
+``PLUGCAST_OUTAGE_S`` says for how long nobody takes mail.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 PLUGCAST = str(Path(sys.executable).with_name("plugcast"))
 ZONE = "America/Los_Angeles"
+OUTAGE_S = float(os.environ.get("PLUGCAST_OUTAGE_S", "0"))
+PROMPT_S = 10.0
+LAST = 40
+"""Sessions that are kept for the end, with faults in them."""
 pytestmark = [pytest.mark.connected, pytest.mark.slow]
 
 
@@ -95,22 +100,21 @@ def chain(tmp_path: Path, kafka_servers: str, rabbitmq_url: str) -> Iterator[Cha
 
 def test_a_replayed_fault_is_one_mail_one_call_and_one_entry_with_its_cause(chain: Chain) -> None:
     file = resources.files("plugcast.adapters") / "data" / "caltech_2019_03_sessions.csv"
-    chain.run("detect", str(file), "--model", "detector", "--json", expected=3)
+    header, *rows = file.read_text(encoding="utf-8").splitlines()
+    earlier, last_day = chain.folder / "earlier.csv", chain.folder / "last_day.csv"
+    earlier.write_text("\n".join([header, *rows[:-LAST]]) + "\n")
+    last_day.write_text("\n".join([header, *rows[-LAST:]]) + "\n")
+    chain.run("detect", str(earlier), "--model", "detector", "--json", expected=3)
     page = f"http://{chain.start('alerts')}"
     chain.start("publish")
     chain.start("detect")
     # the mail server is away while findings come, and loses nothing
-    chain.run("replay", str(file), "--faults", "0.1", "--seed", "4")
+    chain.run("replay", str(earlier), "--faults", "0.1", "--seed", "4")
     until(lambda: chain.receiver.got)
+    time.sleep(OUTAGE_S)
     chain.mail.start()
     quiet(chain)
-    entries = httpx.get(f"{page}api/v1/alerts", timeout=30).json()["alerts"]
-    told = {entry["alert"]["alert_id"]: entry["alert"] for entry in entries if entry["notified"]}
-    mails = [str(mail["Message-ID"]) for mail in chain.mail.mails()]
-    calls = [headers["webhook-id"] for headers, _ in chain.receiver.got]
-    assert len(mails) == len(set(mails)) == len(calls) == len(set(calls))
-    assert {mail.split("@")[0].strip("<") for mail in mails} == set(calls)
-    assert {call.rpartition("-")[0] for call in calls} == set(told)
+    told = agreed(chain, page)
     truth = [line for line in chain.run("tail", "ev-truth").splitlines() if '"meter_jump"' in line]
     assert truth  # a fault that nobody can miss
     for line in truth:
@@ -118,7 +122,27 @@ def test_a_replayed_fault_is_one_mail_one_call_and_one_entry_with_its_cause(chai
         (alert,) = [each for each in told.values() if (each["station_id"], each["cause"]) == (station, "meter_fault")]
         (mail,) = [each for each in chain.mail.mails() if f", {station}: meter fault" in str(each["Subject"])]
         assert alert["reasons"][0].split(";")[0] in mail.get_body(("html",)).get_content().replace("\n", " ")  # type: ignore[union-attr]
+    # once all is up, people know within seconds
+    before = len(chain.mail.mails())
+    chain.run("replay", str(last_day), "--faults", "0.5", "--seed", "4")
+    sent_at = time.time()
+    quiet(chain)
+    assert len(agreed(chain, page)) > len(told)
+    assert len(chain.mail.mails()) > before
+    assert chain.mail.last_at() - sent_at < PROMPT_S
     chain.stop()
+
+
+def agreed(chain: Chain, page: str) -> dict[str, Any]:
+    """The alerts that people were told of: the page, the mails and the calls have the same ones, each once."""
+    entries = httpx.get(f"{page}api/v1/alerts", timeout=30).json()["alerts"]
+    told = {entry["alert"]["alert_id"]: entry["alert"] for entry in entries if entry["notified"]}
+    mails = [str(mail["Message-ID"]) for mail in chain.mail.mails()]
+    calls = [headers["webhook-id"] for headers, _ in chain.receiver.got]
+    assert len(mails) == len(set(mails)) == len(calls) == len(set(calls))
+    assert {mail.split("@")[0].strip("<") for mail in mails} == set(calls)
+    assert {call.rpartition("-")[0] for call in calls} == set(told)
+    return told
 
 
 def quiet(chain: Chain, seconds: float = 12.0) -> None:

@@ -1,7 +1,11 @@
-"""An edge whose Kafka is stopped: the journal fills to its bound, sheds with a count, and is sent in order, once."""
+"""An edge whose Kafka is stopped: the journal fills to its bound, sheds with a count, and is sent in order, once.
+
+``PLUGCAST_OUTAGE_S`` says for how long Kafka is away, at least.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -27,6 +31,7 @@ pytestmark = pytest.mark.connected
 DATA = TopicSpec(name="ev-station-data", partitions=3)
 TIMES = Times(answer_s=3.0, session_s=3.0, processing_s=30.0, transaction_s=3.0)
 KEEP = 400
+OUTAGE_S = float(os.environ.get("PLUGCAST_OUTAGE_S", "0"))
 
 
 @pytest.fixture
@@ -65,7 +70,7 @@ def test_an_outage_is_bridged_to_a_bound_and_nothing_is_sent_twice(broker: OwnSe
     written(journal, 0, 100)
     emptied(carrier)
 
-    killed = broker.kill()
+    killed, until_s = broker.kill(), time.monotonic() + OUTAGE_S
     for first in range(100, 1_300, 300):
         written(journal, first, 300)
         clock.advance(timedelta(minutes=1).total_seconds())
@@ -75,6 +80,9 @@ def test_an_outage_is_bridged_to_a_bound_and_nothing_is_sent_twice(broker: OwnSe
     shed = carrier.counts["shed"]
     assert shed == 1_200 - KEEP
 
+    while time.monotonic() < until_s:
+        with pytest.raises(LogUnavailableError):
+            carrier.step()
     broker.up()
     assert broker.pid != killed
     emptied(carrier)

@@ -1,16 +1,17 @@
-"""RabbitMQ killed under load, again and again: nothing that was confirmed is lost; without confirms it is."""
+"""RabbitMQ killed or stopped under load: nothing that was confirmed is lost; without confirms it is."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import aio_pika
 import pytest
-from scripts.own_server import OwnServer
+from scripts.own_server import OwnServer, state_of
 
 from plugcast.adapters.rabbitmq import RabbitBus, connect
 from plugcast.errors import BusError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 ROUNDS = int(os.environ.get("PLUGCAST_FAULT_ROUNDS", "3"))
 BURST = 200
+STOPPED_S = 30.0
+"""Longer than RabbitMQ's heartbeats and our own time limits."""
 pytestmark = [pytest.mark.connected, pytest.mark.slow]
 
 
@@ -93,6 +96,26 @@ def test_nothing_confirmed_is_lost_when_the_broker_is_killed_under_load(broker: 
         assert broker.pid != dead
         found = asyncio.run(_drained(broker.address))
         assert set(confirmed) <= set(found)
+
+
+def test_nothing_confirmed_is_lost_or_doubled_when_the_broker_stands_still_under_load(broker: OwnServer) -> None:
+    asyncio.run(_made_queue(broker.address))
+    confirmed: list[str] = []
+
+    async def under_load() -> None:
+        task = asyncio.create_task(_load(broker.address, 0, confirmed))
+        while len(confirmed) < 5 * BURST:  # noqa: ASYNC110 - the list is the load's own account
+            await asyncio.sleep(0.01)
+        os.kill(broker.pid, signal.SIGSTOP)
+        await asyncio.sleep(STOPPED_S)
+        assert state_of(broker.pid) == "T"
+        os.kill(broker.pid, signal.SIGCONT)
+        await asyncio.wait_for(task, 60)  # it ends with the first failure: the broker was silent for too long
+
+    asyncio.run(under_load())
+    found = asyncio.run(_drained(broker.address))
+    assert set(confirmed) <= set(found)
+    assert len(found) == len(set(found))
 
 
 async def _careless(url: str, count: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,8 +68,11 @@ def test_this_machine_is_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     app.callback()(lambda: None)
     doctor.register(app)
     monkeypatch.delenv("PLUGCAST_CONFIG", raising=False)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("PLUGCAST__SERVER__PORT", str(free.getsockname()[1]))  # a demo may have the usual one
     result = CliRunner().invoke(app, ["doctor", "--json"])
-    assert result.exit_code == 0
+    assert result.exit_code == 0, result.stdout
     document = json.loads(result.stdout)
     probed = {check["name"]: check["found"] for check in document["checks"]}
     assert "trained a model" in probed["lightgbm"]

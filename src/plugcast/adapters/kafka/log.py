@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]  # its package exports them without saying so
 
 from plugcast.adapters.kafka.connection import Connection, Security, Times
-from plugcast.adapters.kafka.failures import KafkaError, KafkaException, kafka_error
+from plugcast.adapters.kafka.failures import MISSING, KafkaError, KafkaException, kafka_error
 from plugcast.adapters.kafka.feed import Feed
 from plugcast.adapters.kafka.outgoing import PRODUCER, check, put
 from plugcast.adapters.kafka.worker import KafkaWorker
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from plugcast.ports import Entry, Place, Stored, TopicSpec
 
 DAY_MS: Final = 86_400_000
+_AGAIN_S: Final = 0.05
 READ_WAIT_MS: Final = 10
 """How long a broker may sit on a reader's request where nothing is new: after so long the end is known as the end."""
 
@@ -68,14 +70,8 @@ class KafkaLog:
         self._connection.ends(made, committed=True)  # once these are told, every partition has its leader
 
     def _compare(self, there: dict[str, TopicSpec]) -> None:
-        if not there:
-            return
-        times = self._connection.times
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in there]
-        described = self._connection.admin.describe_configs(resources, request_timeout=times.answer_s)
-        for resource, answer in described.items():
-            spec = there[resource.name]
-            found = self._connection.asked(f"looking at the topic {resource.name}", answer.result)
+        for name, found in self._described(there).items():
+            spec = there[name]
             compacted = "compact" in str(found["cleanup.policy"].value)
             partitions = self._connection.partitions(spec.name)
             if (partitions, compacted) != (spec.partitions, spec.compacted):
@@ -83,6 +79,23 @@ class KafkaLog:
                     f"wanted {spec}, found {partitions} partition(s) with compacted={compacted}."
                     " A topic cannot be changed; name another."
                 )
+
+    def _described(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """The configuration of topics that are known to exist: one just made may not be known everywhere at once."""
+        times = self._connection.times
+        until_s = time.monotonic() + times.answer_s
+        resources = {name: ConfigResource(ResourceType.TOPIC, name) for name in names}
+        found: dict[str, dict[str, Any]] = {}
+        while left := [resource for name, resource in resources.items() if name not in found]:
+            answers = self._connection.admin.describe_configs(left, request_timeout=times.answer_s)
+            for resource, answer in answers.items():
+                try:
+                    found[resource.name] = answer.result()
+                except KafkaException as error:
+                    if kafka_error(error).code() not in MISSING or time.monotonic() > until_s:
+                        raise self._connection.failure(error, f"looking at the topic {resource.name}") from error
+                    time.sleep(_AGAIN_S)
+        return found
 
     def writer(self) -> KafkaWriter:
         """A way in."""
