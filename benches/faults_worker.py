@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from plugcast.adapters.kafka import KafkaLog, Times
 from plugcast.errors import LogError
-from plugcast.ports import Entry
+from plugcast.ports import Entry, after
 
 if TYPE_CHECKING:
     from plugcast.ports import LogWorker, LogWriter
@@ -26,7 +26,7 @@ def copy(worker: LogWorker, writer: LogWriter, *, careless: bool) -> int:
     rows = worker.poll(BATCH, wait_s=0.2)
     if not rows:
         return 0
-    positions = {(row.topic, row.partition): row.offset + 1 for row in rows}
+    positions = after(rows)
     outputs = [Entry(row.key, row.value) for row in rows]
     if careless:
         worker.commit({}, positions)

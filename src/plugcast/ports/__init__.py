@@ -20,7 +20,7 @@ from plugcast.ports.data import (
     TelemetrySource,
     Topic,
 )
-from plugcast.ports.log import Entry, Log, LogReader, LogWorker, LogWriter, Place, Stored, TopicSpec
+from plugcast.ports.log import Entry, Log, LogReader, LogWorker, LogWriter, Place, Stored, TopicSpec, after
 from plugcast.ports.notify import Channel, Outcome, Sending
 
 __all__ = [
@@ -52,4 +52,5 @@ __all__ = [
     "TelemetrySource",
     "Topic",
     "TopicSpec",
+    "after",
 ]

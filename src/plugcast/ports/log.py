@@ -57,6 +57,19 @@ Place = tuple[str, int]
 """A topic and one of its partitions."""
 
 
+def after(rows: Sequence[Stored]) -> dict[Place, int]:
+    """The next offset of each place, once these are done with; in order within a partition.
+
+    >>> after([Stored("a", 0, 4, b"", None, 0), Stored("a", 1, 7, b"", None, 0), Stored("a", 0, 6, b"", None, 0)])
+    {('a', 0): 7, ('a', 1): 8}
+    """
+    topics = {row.topic for row in rows}
+    if len(topics) != 1:
+        return {(row.topic, row.partition): row.offset + 1 for row in rows}
+    (topic,) = topics  # the usual case: no pair is made for each row
+    return {(topic, part): row.offset + 1 for part, row in {row.partition: row for row in rows}.items()}
+
+
 @runtime_checkable
 class LogWriter(Protocol):
     """Appends to topics. What was acknowledged is durable; appending twice stores twice."""

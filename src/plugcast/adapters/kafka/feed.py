@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from plugcast.adapters.kafka.failures import KafkaError, KafkaException
 from plugcast.errors import LogUnavailableError
-from plugcast.ports import Stored
+from plugcast.ports import Stored, after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -123,7 +123,7 @@ class Feed:
             for message in messages
             if message.error() is None
         ]
-        reached.update({(row.topic, row.partition): row.offset + 1 for row in rows})
+        reached.update(after(rows))
         if len(rows) < len(messages):
             self._told([message for message in messages if message.error() is not None])
         return rows

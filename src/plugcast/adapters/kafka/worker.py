@@ -22,6 +22,7 @@ from plugcast.adapters.kafka.feed import Feed
 from plugcast.adapters.kafka.holding import Holding
 from plugcast.adapters.kafka.outgoing import PRODUCER, check, put_all
 from plugcast.errors import ConfigError, LogFencedError, LogRefusedError
+from plugcast.ports import after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -89,8 +90,7 @@ class KafkaWorker:
         if self._holding.gone:
             self._check()
             rows = [row for row in rows if (row.topic, row.partition) in self._holding.places]
-        for row in rows:
-            self._holding.taken[row.topic, row.partition] = row.offset + 1
+        self._holding.taken.update(after(rows))
         return rows
 
     def _take(self, limit: int, wait_s: float) -> list[Stored]:

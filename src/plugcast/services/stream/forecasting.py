@@ -18,7 +18,7 @@ from plugcast.errors import InputError
 from plugcast.features.asset_slots import DAYS
 from plugcast.features.online_many import Columns
 from plugcast.forecast.live import LiveForecaster
-from plugcast.ports import Entry
+from plugcast.ports import Entry, after
 from plugcast.services.stream.refusing import dead_letter
 from plugcast.services.stream.steps import Step
 from plugcast.services.stream.telemetry_columns import TelemetryBatch, telemetry_columns
@@ -117,7 +117,7 @@ class Forecasting:
         made = Step()
         if not entries:
             return made
-        made.positions.update({(stored.topic, stored.partition): stored.offset + 1 for stored in entries})
+        made.positions.update(after(entries))
         made.counts["messages"] = len(entries)
         batch = telemetry_columns(entries, now=now)
         for stored, rejected in batch.rejected:

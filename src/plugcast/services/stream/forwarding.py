@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from plugcast.errors import LogError, LogFencedError
-from plugcast.ports import Entry, TopicSpec
+from plugcast.ports import Entry, TopicSpec, after
 from plugcast.services.pauses import pause_s
 from plugcast.services.stream.senders import be_the_only_one, last_kept
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from threading import Event
 
-    from plugcast.ports import Log, LogWorker, Place, Stored
+    from plugcast.ports import Log, LogWorker, Stored
     from plugcast.services.stream.metrics import EngineMetrics
 
 FORWARDED: Final = TopicSpec(name="ev-forwarded", partitions=1, compacted=True)
@@ -118,7 +118,7 @@ class Forwarder:
         except LogError:
             self._disconnect()
             raise
-        source.commit({}, _after(self._batch))
+        source.commit({}, after(self._batch))
         self._batch = []
         self._tell(source)
         return len(new)
@@ -153,7 +153,7 @@ class Forwarder:
         most = min(self._keep_entries, int(self._keep_bytes / max(1.0, self._entry_bytes)))
         while self._batch and (beyond := self._tell(source) - most) > 0:
             gone = self._batch[:beyond]
-            source.commit({}, _after(gone))
+            source.commit({}, after(gone))
             self._count("shed", len(gone))
             self._batch = self._batch[beyond:]
             if not self._batch:
@@ -225,7 +225,3 @@ class Forwarder:
 
 def _name(row: Stored) -> str:
     return f"{row.topic}/{row.partition}"
-
-
-def _after(rows: Sequence[Stored]) -> dict[Place, int]:
-    return {(row.topic, row.partition): row.offset + 1 for row in rows}

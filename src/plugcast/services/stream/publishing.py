@@ -21,7 +21,7 @@ from plugcast.domain import topics
 from plugcast.domain.outgoing import FindingRaised, decode_outgoing
 from plugcast.domain.rejected import Rejected, RejectReason
 from plugcast.errors import BusError, BusUnavailableError, LogError, LogFencedError, UnroutableError
-from plugcast.ports import BusMessage
+from plugcast.ports import BusMessage, after
 from plugcast.ports.bus import MAX_NAME_BYTES
 from plugcast.services.pauses import pause_s, rest
 from plugcast.services.stream.refusing import dead_letter
@@ -116,9 +116,8 @@ class Publisher:
         if await self._hand_over(messages, made, stop) and stored:
             letters = [dead_letter(entry, rejected) for entry, rejected in refused]
             made.update(f"rejected_{rejected.reason}" for _, rejected in refused)
-            after = {(entry.topic, entry.partition): entry.offset + 1 for entry in stored}
             outputs = {topics.DEAD_LETTERS: letters} if letters else {}
-            await self._in_thread(lambda: worker.commit(outputs, after))
+            await self._in_thread(lambda: worker.commit(outputs, after(stored)))
         self.lag = await self._in_thread(worker.lag)
         self.counts.update(made)
         if self._metrics is not None:
