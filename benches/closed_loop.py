@@ -7,7 +7,8 @@ are trained on what was complete before the test, corrected by what has become k
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+import math
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
@@ -39,11 +40,13 @@ LIMIT_SHARE: Final = 0.6
 """The limit: this share of what charging on arrival drew at its peak in the two weeks before the test."""
 LIMIT_STEP_KW: Final = 5.0
 SCENARIOS: Final = 10
-VALUES: Final = (0.06, 0.075, 0.09, 0.11, 0.135, 0.165, 0.2)
+VALUES: Final = (0.06, 0.0675, 0.075, 0.0825, 0.09, 0.1, 0.11, 0.135, 0.165, 0.2)
 """What a missed kWh may be worth; 0.06 is one and a half times the mean price."""
-"""Of these the highest is taken with which the four weeks before the test cost no more than is promised for it."""
+LEVELS: Final = (0.75, 0.9)
+"""Quantiles of energy that may be provided for."""
 CHOOSING: Final = 2
-"""Fortnights before the test on which that is found out."""
+"""Fortnights before the test: the pair of value and level is taken that left least unmet there, of those that cost no
+more than is promised for the test."""
 SHARED: Final = Stages(shared_slots=48)
 """What is planned for the next twelve hours is alike in all scenarios: nobody says in advance when he will leave."""
 STEPS_KW: Final = pilots((8, 16, 24, 32), voltage_v=208.0)
@@ -106,8 +109,8 @@ def _site(name: str, told: Callable[[], dict[str, tuple[Site, dict[str, FloatArr
         for back in range(1, CHOOSING + 1)
         if not small
     ]
-    values = _values(past, careful=CAREFUL[:1] if size == "risk" else CAREFUL)
-    return {"cases": _driven(here, values, small=small)}
+    cares = _chosen(past, careful=CAREFUL[:1] if size == "risk" else CAREFUL)
+    return {"cases": _driven(here, cares, small=small)}
 
 
 def _limit(before: World) -> float:
@@ -118,7 +121,15 @@ def _limit(before: World) -> float:
     return max(LIMIT_STEP_KW, round(peak * LIMIT_SHARE / LIMIT_STEP_KW) * LIMIT_STEP_KW)
 
 
-def _doubtful(values: dict[str, float]) -> dict[str, InDoubt]:
+@dataclass(frozen=True, slots=True)
+class _Care:
+    """How careful a controller is."""
+
+    value_per_kwh: float = VALUES[0]
+    energy_level: float = LEVELS[0]
+
+
+def _doubtful(cares: dict[str, _Care]) -> dict[str, InDoubt]:
     """Controllers that weigh what may happen, by name."""
     averse = RecedingHorizon(stages=replace(SHARED, cvar_weight=0.5, cvar_level=0.8))
     neutral = RecedingHorizon(stages=SHARED)
@@ -127,16 +138,19 @@ def _doubtful(values: dict[str, float]) -> dict[str, InDoubt]:
         "stochastic MPC": InDoubt(horizon=neutral, scenarios=SCENARIOS),
         "stochastic MPC, CVaR": InDoubt(horizon=averse, scenarios=SCENARIOS),
     }
-    return {name: replace(made[name], value_per_kwh=value) for name, value in values.items()}
+    return {
+        name: replace(made[name], value_per_kwh=care.value_per_kwh, energy_level=care.energy_level)
+        for name, care in cares.items()
+    }
 
 
-def _values(past: Sequence[World], *, careful: Sequence[str]) -> dict[str, float]:
-    """What a missed kWh is worth to each careful controller, chosen on the time before the test alone."""
+def _chosen(past: Sequence[World], *, careful: Sequence[str]) -> dict[str, _Care]:
+    """How careful each controller is to be, by what it came to before the test alone."""
     if not past:
-        return {"risk-aware MPC": VALUES[0]}
+        return {"risk-aware MPC": _Care()}
 
-    def bill(controller: RecedingHorizon | SiteController, *, trusting: bool = False) -> float:
-        total = 0.0
+    def came_to(controller: RecedingHorizon | SiteController, *, trusting: bool = False) -> tuple[float, float]:
+        bill = unmet = 0.0
         for before in past:
             run_ = run_closed_loop(
                 before.cars,
@@ -146,26 +160,35 @@ def _values(past: Sequence[World], *, careful: Sequence[str]) -> dict[str, float
                 slots=before.slots,
                 known=Known(before.name, before.window),
             )
-            total += verdict(run_, before.window).cost
-        return total
+            found = verdict(run_, before.window)
+            bill, unmet = bill + found.cost, unmet + found.unmet_kwh
+        return bill, unmet
 
-    trust = bill(RecedingHorizon(), trusting=True)
+    trust, left = came_to(RecedingHorizon(), trusting=True)
     chosen = {}
     for name in careful:
-        chosen[name] = VALUES[0]
-        for value in VALUES[1:]:
-            more = bill(_doubtful({name: value})[name]) / trust - 1
-            note(f"  {past[0].name}, {name}, a missed kWh worth {value:g}: before the test {more:+.2%} of the bill")
-            if more > DEARER:
-                break
-            chosen[name] = value
+        best = chosen[name] = _Care()
+        least = math.inf
+        for level in LEVELS:
+            for value in VALUES:
+                care = _Care(value, level)
+                bill, unmet = came_to(_doubtful({name: care})[name])
+                note(
+                    f"  {past[0].name}, {name}, {level:.0%} of energy, a missed kWh worth {value:g}: before the test "
+                    f"{bill / trust - 1:+.2%} of the bill, {unmet / left - 1:+.1%} unmet"
+                )
+                if bill / trust - 1 > DEARER:
+                    break
+                if unmet < least:
+                    least, best = unmet, care
+        chosen[name] = best
     if "stochastic MPC" in chosen:
         chosen["stochastic MPC, CVaR"] = chosen["stochastic MPC"]
     return chosen
 
 
 def _ways(
-    here: World, values: dict[str, float], *, small: bool
+    here: World, cares: dict[str, _Care], *, small: bool
 ) -> dict[str, tuple[RecedingHorizon | SiteController, Forecaster]]:
     """Every controller with what it believes."""
     lp = RecedingHorizon()
@@ -174,11 +197,11 @@ def _ways(
         "LLF, declared": (RecedingHorizon(policy=Policy.LLF), here.as_declared),
         "MPC, declared": (lp, here.as_declared),
         "MPC, perfect forecast of each car": (lp, here.as_it_is),
-        "risk-aware MPC": (_doubtful(values)["risk-aware MPC"], here.as_forecast),
+        "risk-aware MPC": (_doubtful(cares)["risk-aware MPC"], here.as_forecast),
     }
     if small:
         return ways
-    careful: dict[str, InDoubt] = _doubtful(values)
+    careful: dict[str, InDoubt] = _doubtful(cares)
     ways |= {
         "MPC, declared departure, forecast energy": (lp, here.half_declared),
         "MPC, median forecasts": (lp, here.as_forecast),
@@ -187,7 +210,7 @@ def _ways(
     return ways
 
 
-def _driven(here: World, values: dict[str, float], *, small: bool) -> list[dict[str, Any]]:
+def _driven(here: World, cares: dict[str, _Care], *, small: bool) -> list[dict[str, Any]]:
     known = Known(here.name, here.window)
     best = perfect_foresight(here.cars, here.window, here.slots)
     free = run_closed_loop(
@@ -201,17 +224,18 @@ def _driven(here: World, values: dict[str, float], *, small: bool) -> list[dict[
         "mean_price_per_kwh": float(here.window.price_per_kwh[: here.slots].mean()),
     }
     cases = [about | {"controller": "uncontrolled"} | _figures(free, here, free, best)]
-    for name, (controller, told) in _ways(here, values, small=small).items():
+    for name, (controller, told) in _ways(here, cares, small=small).items():
         run_ = run_closed_loop(here.cars, told, here.window, controller, slots=here.slots, known=known)
-        cases.append(about | {"controller": name, "value_per_kwh": values.get(name)} | _figures(run_, here, free, best))
+        care = {} if name not in cares else asdict(cares[name])
+        cases.append(about | {"controller": name} | care | _figures(run_, here, free, best))
         note(f"  {here.name}, {name}: unmet {cases[-1]['unmet_kwh']:.1f} kWh, cost {cases[-1]['cost']:.2f}")
-    if "stochastic MPC" in values:
-        cases += _real_hardware(here, known, best, about, values["risk-aware MPC"])
+    if "stochastic MPC" in cares:
+        cases += _real_hardware(here, known, best, about, cares["risk-aware MPC"])
     return cases
 
 
 def _real_hardware(
-    here: World, known: Known, best: Optimum, about: dict[str, Any], value: float
+    here: World, known: Known, best: Optimum, about: dict[str, Any], care: _Care
 ) -> list[dict[str, Any]]:
     """The same cars with batteries that taper, at stations that know four currents."""
     cars = [
@@ -231,7 +255,10 @@ def _real_hardware(
     made = []
     ways: dict[str, tuple[RecedingHorizon | SiteController, Forecaster]] = {
         "MPC, declared": (whole, here.as_declared),
-        "risk-aware MPC": (InDoubt(horizon=whole, value_per_kwh=value), here.as_forecast),
+        "risk-aware MPC": (
+            InDoubt(horizon=whole, value_per_kwh=care.value_per_kwh, energy_level=care.energy_level),
+            here.as_forecast,
+        ),
     }
     for name, (controller, told) in ways.items():
         run_ = run_closed_loop(cars, told, here.window, controller, slots=here.slots, known=known)

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plugcast.anomaly.collective import LEAST_STATIONS
 from plugcast.anomaly.detector import Detector
 from plugcast.anomaly.judgement import Judgement, WatchState
-from plugcast.anomaly.watch import Watch
+from plugcast.anomaly.watch import ALARMING, Watch
 from plugcast.domain.finding import Cause
 from plugcast.errors import InputError
 from plugcast.features.sessions import SessionFeatures, rows_of
@@ -141,6 +142,23 @@ def test_the_case_has_all_that_the_laws_are_about(case: Case) -> None:
     assert case.state.episodes
 
 
+def test_what_many_stations_had_on_one_day_is_one_episode_on_the_next(case: Case) -> None:
+    watch = Watch(case.detector.with_budget(5.0), time_zone=SHIPPED_ZONE)  # alarms go on after many
+    for day in case.days[: OUTAGE_DAY - 1]:
+        watch.judge(day)
+    first, second = case.days[OUTAGE_DAY - 1], case.days[OUTAGE_DAY + 2]
+    some = sorted({row.station_id for row in first})[: 2 * LEAST_STATIONS]
+    found = watch.judge([_cut_off(row) if row.station_id in some else row for row in first])
+    alarms = [f for f in found if f.severity in ALARMING and f.station_id]
+    cause = max({f.cause for f in alarms}, key=lambda cause: len({f.station_id for f in alarms if f.cause == cause}))
+    having = [f for f in alarms if f.cause == cause]
+    assert len({f.station_id for f in having}) >= LEAST_STATIONS
+    more = watch.judge([_cut_off(row) if row.station_id not in some else row for row in second])
+    later = [f for f in more if f.severity in ALARMING and f.cause == cause and f.station_id not in some]
+    assert later
+    assert {f.episode_id for f in later} == {having[0].finding_id}
+
+
 @settings(max_examples=8)
 @given(watches=st.integers(1, 4), draw=SEEDS, restarts=st.booleans())
 def test_any_batches_over_any_watches_come_to_the_batch(
@@ -152,6 +170,7 @@ def test_any_batches_over_any_watches_come_to_the_batch(
         state = watch.to_state()
         assert state.budgets == case.state.budgets
         assert state.days == case.state.days
+        assert state.troubles == case.state.troubles
         assert state.closed_day == case.state.closed_day
     episodes = sorted((e for w in used for e in w.to_state().episodes), key=lambda e: (e.station_id, e.cause))
     assert episodes == sorted(case.state.episodes, key=lambda e: (e.station_id, e.cause))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from plugcast.anomaly.judgement import BudgetState, OpenEpisode
 from plugcast.anomaly.threshold import Tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+NO_EPISODES: Final[Mapping[str, str]] = MappingProxyType({})
 WINDOW: Final = 4000
 """Scores kept; the oldest go first. At a hundred sessions a day that is six weeks."""
 ACTIVE_DAYS: Final = 28
@@ -187,7 +189,13 @@ class Episodes:
         self._open |= {((e.site_id, e.station_id), e.cause): (e.finding_id, e.ordinary, e.day) for e in state}
 
     def step(
-        self, station: tuple[str, str], day: int, *, found: Sequence[tuple[str, str]], cleared: bool
+        self,
+        station: tuple[str, str],
+        day: int,
+        *,
+        found: Sequence[tuple[str, str]],
+        cleared: bool,
+        under: Mapping[str, str] = NO_EPISODES,
     ) -> dict[str, str]:
         """One session: its findings (id, cause), and the first finding of the episode that each belongs to.
 
@@ -196,6 +204,7 @@ class Episodes:
             day: The local day's number.
             found: Nothing where the session raised no alarm.
             cleared: Whether it was ordinary by the lower of the two levels.
+            under: Episodes of the whole site, by cause: what would begin here belongs to them.
         """
         for key in [key for key in self._open if key[0] == station]:
             first, ordinary, last = self._open[key]
@@ -206,7 +215,7 @@ class Episodes:
                 self._open[key] = (first, ordinary, last)
         made = {}
         for finding, cause in found:
-            first = self._open.get((station, cause), (finding, 0, day))[0]
+            first = self._open.get((station, cause), (under.get(cause, finding), 0, day))[0]
             self._open[station, cause] = (first, 0, day)
             made[finding] = first
         return made

@@ -11,6 +11,15 @@ import msgspec
 from plugcast.anomaly.telling import HALF_SCORE
 
 
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """An alarm of a session, as the day's account needs it."""
+
+    cause: str
+    episode_id: str
+    """The first finding of its episode."""
+    began: bool
+
+
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """One session, as every partition has to know of it to close the day. None, never NaN: it survives JSON."""
 
@@ -27,10 +36,9 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """Among the sessions that the training held out: what the site's event is told by."""
     p_value_of_day: float | None
     """Among the last weeks' sessions as of the last closed day: what the day's level of alarm is held against."""
-    began: bool
-    """Whether an episode began here, which is what the budget counts."""
     done_missing: bool
     user_mean_kw_z: float | None
+    alarms: tuple[Alarm, ...]
 
     @property
     def score(self) -> float | None:
@@ -52,7 +60,7 @@ def known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 """Version of the layout below."""
 
 
@@ -68,6 +76,17 @@ class OpenEpisode(msgspec.Struct, frozen=True, kw_only=True):
     """Ordinary sessions since, in a row."""
     day: int
     """The last local day on which it was found."""
+
+
+class SiteTrouble(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault that many stations of a site have at once: one episode, whoever else gets it."""
+
+    site_id: str
+    cause: str
+    finding_id: str
+    """The first."""
+    day: int
+    """The last local day on which many stations had it."""
 
 
 class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +119,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     current_type: str
     sessions: int
     alarms: int
-    """Episodes that began."""
+    """Episodes that began; what many stations got on one day is one."""
     allowed: float
     """Of the budget, by the stations in use."""
     alpha: float
@@ -109,7 +128,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
 class WatchState(msgspec.Struct, frozen=True, kw_only=True):
     """All that a watch knows beyond its detector; JSON and MessagePack give it back to the last bit.
 
-    Budgets, days and the closed day are the same in every partition; episodes are those of the partition's stations.
+    Budgets, days, troubles and the closed day are the same in every partition; episodes are those of its own stations.
     Judgements of the open day are the stream's to keep.
     """
 
@@ -120,3 +139,4 @@ class WatchState(msgspec.Struct, frozen=True, kw_only=True):
     budgets: tuple[SiteBudget, ...]
     episodes: tuple[OpenEpisode, ...]
     days: tuple[Day, ...]
+    troubles: tuple[SiteTrouble, ...]

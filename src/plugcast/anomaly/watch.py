@@ -2,6 +2,8 @@
 
 Alarms are findings of severity warning and above; notices (info) come beside them and cost nothing. All that changes
 is a pure function of what was judged before the last local midnight, but for episodes, which belong to one station.
+A fault that several stations of a site got on one day counts once, and is the site's trouble: on the next days whoever
+else gets it belongs to that episode. So one lost link does not spend the budget of a month.
 So a day can be judged in pieces (:meth:`Watch.judge_open`), by as many watches as a stream has partitions; when it is
 over, each is told the judgements of all (:meth:`Watch.close_day`), and all agree on the next day.
 """
@@ -18,8 +20,8 @@ import msgspec
 import numpy as np
 
 from plugcast.anomaly.budget import DayLevel, Episodes, RollingBudget
-from plugcast.anomaly.collective import site_events
-from plugcast.anomaly.judgement import STATE_VERSION, Day, Judgement, SiteBudget, WatchState, known
+from plugcast.anomaly.collective import LEAST_STATIONS, site_events
+from plugcast.anomaly.judgement import STATE_VERSION, Alarm, Day, Judgement, SiteBudget, SiteTrouble, WatchState, known
 from plugcast.domain.finding import Finding, Severity
 from plugcast.errors import InputError
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 ALARMING: Final = frozenset({Severity.WARNING, Severity.CRITICAL})
 NO_LEVEL: Final = DayLevel(alpha=0.0, clear_alpha=0.0)
+TROUBLE_DAYS: Final = 3
+"""So long after many stations had a fault on one day, it counts as the site's: a weekend in between ends nothing."""
 
 
 class Watch:
@@ -46,6 +50,8 @@ class Watch:
             self._zone = ZoneInfo("UTC")
         self._budgets: dict[tuple[str, str], RollingBudget] = {}
         self._episodes = Episodes()
+        self._troubles: dict[tuple[str, str], SiteTrouble] = {}
+        """By site and cause."""
         self._closed: int | None = None
 
     def judge(self, rows: Sequence[SessionFeatures]) -> tuple[Finding, ...]:
@@ -102,6 +108,7 @@ class Watch:
             kinds[judgement.site_id, judgement.current_type].append(judgement)
         for key, members in sorted(kinds.items()):
             self.days.append(self._close_kind(key, day, members))
+        self._settle_troubles(day, ordered)
         self._closed = day
         return site_events(ordered)
 
@@ -129,6 +136,7 @@ class Watch:
             ),
             episodes=self._episodes.to_state(),
             days=tuple(self.days),
+            troubles=tuple(trouble for _, trouble in sorted(self._troubles.items())),
         )
 
     @classmethod
@@ -147,6 +155,7 @@ class Watch:
         made.days = list(state.days)
         made._closed = state.closed_day
         made._episodes = Episodes.from_state(state.episodes)
+        made._troubles = {(kept.site_id, kept.cause): kept for kept in state.troubles}
         for kept in state.budgets:
             threshold = detector.models[kept.current_type].threshold
             made._budgets[kept.site_id, kept.current_type] = RollingBudget.from_state(threshold, kept.budget)
@@ -168,7 +177,7 @@ class Watch:
             level, budget = levels[key]
             total = float(scored.total[place])
             p_value = math.nan if budget is None else float(budget.p_values(np.array([total]))[0])
-            told, began = self._told(
+            told = self._told(
                 row, day, level, self.detector.findings(row, scored.broken[place], total, p_value, level.alpha), p_value
             )
             found += told
@@ -183,30 +192,53 @@ class Watch:
                     total=known(total),
                     p_value=known(float(scored.p_value[place])),
                     p_value_of_day=known(p_value),
-                    began=began,
                     done_missing=row.done_missing == 1.0,
                     user_mean_kw_z=known(row.user_mean_kw_z),
+                    alarms=tuple(_alarm(finding) for finding in told if finding.severity in ALARMING),
                 )
             )
         return found, tuple(judgements)
 
     def _told(
         self, row: SessionFeatures, day: int, level: DayLevel, told: Sequence[Finding], p_value: float
-    ) -> tuple[list[Finding], bool]:
-        """A session's findings with their episodes, and whether one began."""
+    ) -> list[Finding]:
+        """A session's findings with their episodes."""
         alarms = [finding for finding in told if finding.severity in ALARMING]
         first = self._episodes.step(
             (row.site_id, row.station_id),
             day,
             found=[(finding.finding_id, finding.cause.value) for finding in alarms],
             cleared=not p_value <= level.clear_alpha,
+            under=self._of_the_site(row.site_id, day),
         )
-        began = any(first[finding.finding_id] == finding.finding_id for finding in alarms)
-        return [msgspec.structs.replace(f, episode_id=first.get(f.finding_id)) for f in told], began
+        return [msgspec.structs.replace(f, episode_id=first.get(f.finding_id)) for f in told]
+
+    def _of_the_site(self, site_id: str, day: int) -> dict[str, str]:
+        """The site's troubles of these days: cause and first finding."""
+        return {
+            cause: trouble.finding_id
+            for (site, cause), trouble in self._troubles.items()
+            if site == site_id and day - trouble.day <= TROUBLE_DAYS
+        }
+
+    def _settle_troubles(self, day: int, ordered: Sequence[Judgement]) -> None:
+        """What so many stations had today that it is the site's from tomorrow on."""
+        found: defaultdict[tuple[str, str], list[tuple[str, Alarm]]] = defaultdict(list)
+        for judgement in ordered:
+            for alarm in judgement.alarms:
+                found[judgement.site_id, alarm.cause].append((judgement.station_id, alarm))
+        self._troubles = {key: kept for key, kept in self._troubles.items() if day - kept.day <= TROUBLE_DAYS}
+        for key, alarms in found.items():
+            if len({station for station, _ in alarms}) < LEAST_STATIONS:
+                continue
+            kept = self._troubles.get(key)
+            new = next((alarm for _, alarm in alarms if alarm.began), alarms[0][1])
+            first = new.episode_id if kept is None else kept.finding_id
+            self._troubles[key] = SiteTrouble(site_id=key[0], cause=key[1], finding_id=first, day=day)
 
     def _close_kind(self, key: tuple[str, str], day: int, members: Sequence[Judgement]) -> Day:
         budget = self._budget(key)
-        alarms = sum(judgement.began for judgement in members)
+        alarms = _alarms_of(members)
         alpha, allowed = 0.0, 0.0
         if budget is not None:
             alpha = budget.level(day).alpha
@@ -237,6 +269,23 @@ class Watch:
         if key not in self._budgets:
             self._budgets[key] = RollingBudget(model.threshold)
         return self._budgets[key]
+
+
+def _alarms_of(members: Sequence[Judgement]) -> int:
+    """Episodes that began on a day, as people count them: what many stations got at once is one."""
+    stations: defaultdict[str, set[str]] = defaultdict(set)
+    for judgement in members:
+        for alarm in judgement.alarms:
+            if alarm.began:
+                stations[alarm.cause].add(judgement.station_id)
+    shared = {cause for cause, having in stations.items() if len(having) >= LEAST_STATIONS}
+    single = sum(any(a.began and a.cause not in shared for a in judgement.alarms) for judgement in members)
+    return single + len(shared)
+
+
+def _alarm(finding: Finding) -> Alarm:
+    first = finding.episode_id or finding.finding_id
+    return Alarm(cause=finding.cause.value, episode_id=first, began=first == finding.finding_id)
 
 
 def _in_order(rows: Iterable[SessionFeatures]) -> list[SessionFeatures]:

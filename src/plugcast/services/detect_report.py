@@ -50,7 +50,8 @@ def html(report: DetectReport, time_zone: str) -> str:
         f"<title>{escape(title)}</title><style>{STYLE}{MORE}</style></head><body><main>"
         f"<h1>{escape(title)}</h1><p class=lead>{escape(_summary(report))}</p>{_tiles(report)}"
         f"<section><h2>When, what and where</h2><figure>{svg}<figcaption class=note>An alarm is a finding of severity "
-        "warning or above, the first of its episode. The line is what the budget allows, by the stations in use."
+        "warning or above, the first of its episode; what many stations got on one day is one. The line is what the "
+        "budget allows, by the stations in use."
         f"</figcaption></figure></section>{_series(report, ZoneInfo(time_zone))}"
         f"{_table(report, ZoneInfo(time_zone))}</main></body></html>\n"
     )

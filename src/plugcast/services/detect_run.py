@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +12,7 @@ import msgspec
 import polars as pl
 
 from plugcast.adapters.files import LocalArtifacts
+from plugcast.anomaly.collective import LEAST_STATIONS
 from plugcast.anomaly.feedback import Entry, Feedback, Verdict
 from plugcast.anomaly.kind_model import matrix_of, station_weeks
 from plugcast.anomaly.model_file import has_detector, load_detector, save_detector
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from plugcast.anomaly.detector import Detector
     from plugcast.anomaly.judgement import Day, Judgement
     from plugcast.config import Settings
-    from plugcast.domain.finding import Finding
+    from plugcast.domain.finding import Cause, Finding
     from plugcast.features.sessions import SessionFeatures
     from plugcast.ports import ArtifactStore, SessionsRead
 
@@ -87,8 +88,21 @@ class DetectReport:
 
     @property
     def alarms(self) -> tuple[Finding, ...]:
-        """Findings that the budget counts: of severity warning and above, the first of each episode."""
-        return tuple(f for f in self.findings if f.severity in ALARMING and f.episode_id in {None, f.finding_id})
+        """What the budget counts: findings of severity warning and above, the first of each episode.
+
+        Of a cause that many stations of a site got on one local day, the first.
+        """
+        zone = ZoneInfo(self.time_zone)
+        found: defaultdict[tuple[str, int, Cause], list[Finding]] = defaultdict(list)
+        for finding in self.findings:
+            if finding.severity in ALARMING and finding.episode_id in {None, finding.finding_id}:
+                day = finding.observed_at.astimezone(zone).toordinal()
+                found[finding.site_id, day, finding.cause].append(finding)
+        return tuple(
+            finding
+            for having in found.values()
+            for finding in (having[:1] if len({each.station_id for each in having}) >= LEAST_STATIONS else having)
+        )
 
     def rate(self, by: str) -> float:
         """Findings of rules or of the model, per station and week."""
