@@ -22,6 +22,7 @@ from benches.stream_case import Case, drop_topics, new_prefix, open_bench_log
 from plugcast.domain import topics
 from plugcast.domain.messages import Telemetry
 from plugcast.domain.partitions import partition_of
+from plugcast.domain.wire import EARLIEST_SENT_AT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -205,11 +206,14 @@ def _committed(held: Any, places: list[Any]) -> int:  # noqa: ANN401 - confluent
 
 
 def _weeks(messages: Sequence[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
-    """The messages again and again, each time moved on by a whole span of themselves, in chunks of a few thousand."""
+    """The messages again and again, each time moved on by a whole span of themselves, in chunks of a few thousand.
+
+    They begin as early as messages may, so that they do not reach the present.
+    """
     decoder = msgspec.json.Decoder(Telemetry)
     first, last = decoder.decode(messages[0][1]).timestamp, decoder.decode(messages[-1][1]).timestamp
     span = timedelta(days=(last - first).days + 1)
-    for number in count():
+    for number in count(-((first - EARLIEST_SENT_AT) // span)):
         for start in range(0, len(messages), 5_000):
             chunk = []
             for key, value in messages[start : start + 5_000]:

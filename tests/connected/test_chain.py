@@ -113,6 +113,7 @@ def test_a_replayed_fault_is_one_mail_one_call_and_one_entry_with_its_cause(chai
     until(lambda: chain.receiver.got)
     time.sleep(OUTAGE_S)
     chain.mail.start()
+    until(lambda: len(chain.mail.mails()) >= len(chain.receiver.got), 300)  # pauses have grown with the outage
     quiet(chain)
     told = agreed(chain, page)
     truth = [line for line in chain.run("tail", "ev-truth").splitlines() if '"meter_jump"' in line]
