@@ -123,7 +123,7 @@ def _limit(before: World) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Care:
-    """How careful a controller is."""
+    """How careful a controller is: these fields of ``InDoubt``."""
 
     value_per_kwh: float = VALUES[0]
     energy_level: float = LEVELS[0]
@@ -138,10 +138,7 @@ def _doubtful(cares: dict[str, _Care]) -> dict[str, InDoubt]:
         "stochastic MPC": InDoubt(horizon=neutral, scenarios=SCENARIOS),
         "stochastic MPC, CVaR": InDoubt(horizon=averse, scenarios=SCENARIOS),
     }
-    return {
-        name: replace(made[name], value_per_kwh=care.value_per_kwh, energy_level=care.energy_level)
-        for name, care in cares.items()
-    }
+    return {name: replace(made[name], **asdict(care)) for name, care in cares.items()}
 
 
 def _chosen(past: Sequence[World], *, careful: Sequence[str]) -> dict[str, _Care]:
@@ -167,8 +164,7 @@ def _chosen(past: Sequence[World], *, careful: Sequence[str]) -> dict[str, _Care
     trust, left = came_to(RecedingHorizon(), trusting=True)
     chosen = {}
     for name in careful:
-        best = chosen[name] = _Care()
-        least = math.inf
+        chosen[name], least = _Care(), math.inf
         for level in LEVELS:
             for value in VALUES:
                 care = _Care(value, level)
@@ -180,8 +176,7 @@ def _chosen(past: Sequence[World], *, careful: Sequence[str]) -> dict[str, _Care
                 if bill / trust - 1 > DEARER:
                     break
                 if unmet < least:
-                    least, best = unmet, care
-        chosen[name] = best
+                    chosen[name], least = care, unmet
     if "stochastic MPC" in chosen:
         chosen["stochastic MPC, CVaR"] = chosen["stochastic MPC"]
     return chosen
@@ -255,10 +250,7 @@ def _real_hardware(
     made = []
     ways: dict[str, tuple[RecedingHorizon | SiteController, Forecaster]] = {
         "MPC, declared": (whole, here.as_declared),
-        "risk-aware MPC": (
-            InDoubt(horizon=whole, value_per_kwh=care.value_per_kwh, energy_level=care.energy_level),
-            here.as_forecast,
-        ),
+        "risk-aware MPC": (InDoubt(horizon=whole, **asdict(care)), here.as_forecast),
     }
     for name, (controller, told) in ways.items():
         run_ = run_closed_loop(cars, told, here.window, controller, slots=here.slots, known=known)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from _pytest.terminal import TerminalReporter
 
 # Nothing above starts a thread pool, and the tests are imported later: two workers share two cores, and sums must not
@@ -87,6 +90,21 @@ def smtp_server() -> str:
 def mqtt_server() -> str:
     """host:port of a real MQTT broker."""
     return server("PLUGCAST_MQTT")
+
+
+@pytest.fixture
+def spawn() -> Iterator[Callable[..., subprocess.Popen[Any]]]:
+    """``subprocess.Popen``, but whatever still runs when the test ends, well or badly, is killed."""
+    started: list[subprocess.Popen[Any]] = []
+
+    def start(*args: Any, **options: Any) -> subprocess.Popen[Any]:
+        started.append(subprocess.Popen(*args, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()  # nothing, to one that has ended
+        process.wait()
 
 
 def _cpu_s() -> float:

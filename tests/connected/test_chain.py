@@ -21,7 +21,7 @@ import pytest
 from tests.people import SECRET, MailServer, Receiver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PLUGCAST = str(Path(sys.executable).with_name("plugcast"))
 ZONE = "America/Los_Angeles"
@@ -35,8 +35,16 @@ pytestmark = [pytest.mark.connected, pytest.mark.slow]
 class Chain:
     """The services of one site, and the people that they tell."""
 
-    def __init__(self, folder: Path, kafka: str, rabbitmq: str, receiver: Receiver, mail: MailServer) -> None:
-        self.folder, self.receiver, self.mail = folder, receiver, mail
+    def __init__(
+        self,
+        folder: Path,
+        servers: tuple[str, str],
+        people: tuple[Receiver, MailServer],
+        spawn: Callable[..., subprocess.Popen[Any]],
+    ) -> None:
+        self.folder, self._spawn = folder, spawn
+        kafka, rabbitmq = servers
+        self.receiver, self.mail = receiver, mail = people
         self._log = f"kafka://{kafka}"
         self._environment = os.environ | {
             "PLUGCAST__KAFKA__PREFIX": f"chain-{uuid.uuid4().hex[:8]}.",
@@ -64,7 +72,7 @@ class Chain:
         said = self.folder / f"{name}.txt"
         with said.open("w") as out:
             self._processes.append(
-                subprocess.Popen([PLUGCAST, "serve", name], cwd=self.folder, env=self._environment, stderr=out)
+                self._spawn([PLUGCAST, "serve", name], cwd=self.folder, env=self._environment, stderr=out)
             )
         until(lambda: "http://" in said.read_text())
         return said.read_text().split("http://")[1].split()[0]
@@ -84,18 +92,13 @@ def until(reached: Any, seconds: float = 120.0) -> None:
 
 
 @pytest.fixture
-def chain(tmp_path: Path, kafka_servers: str, rabbitmq_url: str) -> Iterator[Chain]:
+def chain(
+    tmp_path: Path, kafka_servers: str, rabbitmq_url: str, spawn: Callable[..., subprocess.Popen[Any]]
+) -> Iterator[Chain]:
     mail = MailServer(tmp_path / "mail")
     with Receiver() as receiver:
-        made = Chain(tmp_path, kafka_servers, rabbitmq_url, receiver, mail)
-        try:
-            yield made
-        finally:
-            mail.stop()
-            for process in made._processes:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
+        yield Chain(tmp_path, (kafka_servers, rabbitmq_url), (receiver, mail), spawn)
+        mail.stop()
 
 
 def test_a_replayed_fault_is_one_mail_one_call_and_one_entry_with_its_cause(chain: Chain) -> None:

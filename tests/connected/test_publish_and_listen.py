@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -25,7 +25,7 @@ from plugcast.services.stream.places import open_log
 from plugcast.services.stream.topics import specs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PLUGCAST = str(Path(sys.executable).with_name("plugcast"))
 (EXAMPLE,) = (each for each in EXAMPLES if isinstance(each, FindingRaised))
@@ -50,12 +50,14 @@ def queue(rabbitmq_url: str) -> Iterator[str]:
 class _Listener:
     """``plugcast listen`` with a queue and a memory of its own."""
 
-    def __init__(self, folder: Path, queue: str, url: str, site: str) -> None:
+    def __init__(
+        self, folder: Path, queue: str, url: str, site: str, spawn: Callable[..., subprocess.Popen[Any]]
+    ) -> None:
         self.printed = folder / "printed.jsonl"
         words = ["listen", "--queue", queue, "--bind", f"finding.critical.*.{site}", "--seen", "seen.sqlite"]
         environment = os.environ | {"PLUGCAST__STREAM__BUS": url}
         with self.printed.open("ab") as out:
-            self.process = subprocess.Popen([PLUGCAST, *words], cwd=folder, env=environment, stdout=out)
+            self.process = spawn([PLUGCAST, *words], cwd=folder, env=environment, stdout=out)
 
     def ids(self) -> list[str]:
         return [json.loads(line)["finding_id"] for line in self.printed.read_text().splitlines()]
@@ -72,23 +74,25 @@ class _Listener:
         assert self.process.wait(30) == 0
 
 
-def test_each_finding_is_printed_once_across_new_starts(tmp_path: Path, rabbitmq_url: str, queue: str) -> None:
+def test_each_finding_is_printed_once_across_new_starts(
+    tmp_path: Path, rabbitmq_url: str, queue: str, spawn: Callable[..., subprocess.Popen[Any]]
+) -> None:
     log, site = open_log(str(tmp_path / "a.journal")), queue
     log.ensure(specs())
     findings = [msgspec.structs.replace(EXAMPLE, finding_id=f"{queue}-{n}", site_id=site) for n in range(60)]
     entries = [Entry(topics.station_key(site, f"{n % 9}"), encode_outgoing(f)) for n, f in enumerate(findings)]
-    listener = _Listener(tmp_path, queue, rabbitmq_url, site)
+    listener = _Listener(tmp_path, queue, rabbitmq_url, site, spawn)
     environment = os.environ | {"PLUGCAST__STREAM__BUS": rabbitmq_url}
     words = [PLUGCAST, "serve", "publish", "--log", "a.journal"]
-    publisher = subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    publisher = spawn(words, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
     log.writer().append(topics.FINDINGS, entries[:20])
     listener.wait_for(20)
     publisher.kill()
     assert publisher.wait() == -signal.SIGKILL
     listener.stop()
     log.writer().append(topics.FINDINGS, [*entries[20:], *entries[:20]])  # the queue collects while nobody listens
-    publisher = subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
-    listener = _Listener(tmp_path, queue, rabbitmq_url, site)
+    publisher = spawn(words, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    listener = _Listener(tmp_path, queue, rabbitmq_url, site, spawn)
     listener.wait_for(60)
     publisher.send_signal(signal.SIGTERM)
     assert publisher.wait(30) == 0

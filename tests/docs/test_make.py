@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -26,6 +27,17 @@ TARGETS = {
     "clean",
     "help",
 }
+
+BENCHES = sorted(
+    found[1]
+    for path in (ROOT / "benches").glob("*.py")
+    if (
+        found := re.search(
+            r"^BENCH = BenchSpec\(.*?\bname=\"(\w+)\"", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        )
+    )
+)
+"""Read, not imported: collecting tests shall not load what benches need."""
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
@@ -59,6 +71,29 @@ def test_an_unknown_size_is_a_usage_error_that_lists_the_known_ones() -> None:
     done = _make("bench", "NAME=startup", "ARGS=--size nonsense")
     assert (done.returncode, done.stdout) == (2, "")
     assert "small, full" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_benches_are_listed() -> None:
+    listed = _make("bench", "ARGS=--list", "NAME=any")
+    assert listed.returncode == 0, listed.stderr
+    assert "startup" in BENCHES
+    assert sorted(listed.stdout.split()) == BENCHES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BENCHES)
+def test_a_bench_gives_one_document_at_its_smallest_size(name: str) -> None:
+    done = _make("bench", f"NAME={name}", "ARGS=--size smallest")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["name"] == name
+    assert set(document) >= {"name", "machine", "data", "cases", "bars"}
+    assert document["machine"]["cores"] >= 1
+    assert document["machine"]["cpu"]
+    assert document["cases"]
+    for bar in document["bars"]:
+        assert set(bar) == {"name", "value", "limit", "sense", "holds"}
 
 
 def test_services_that_never_ran_are_stopped_without_complaint(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
@@ -16,12 +17,25 @@ if TYPE_CHECKING:
 
     from plugcast.anomaly.judgement import Judgement
 
+Fault = TypeVar("Fault", bound=Hashable)
 ODD_P: Final = 0.05
 """A station is odd that day if its oddest session is among the oddest of twenty."""
 LEAST_STATIONS: Final = 4
 LEAST_SHARE: Final = 0.4
 ONCE_IN: Final = 1e-6
 """Independent stations would show so many odd ones less often than on one day in a million."""
+
+
+def shared(having: Iterable[tuple[Fault, str]]) -> set[Fault]:
+    """What so many stations have that it is the site's, not theirs.
+
+    Args:
+        having: A fault, in any terms that tell it from others, and a station that has it.
+    """
+    stations: defaultdict[Fault, set[str]] = defaultdict(set)
+    for fault, station in having:
+        stations[fault].add(station)
+    return {fault for fault, those in stations.items() if len(those) >= LEAST_STATIONS}
 
 
 def site_events(judgements: Iterable[Judgement]) -> tuple[Finding, ...]:

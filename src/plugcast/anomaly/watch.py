@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from plugcast.anomaly.budget import DayLevel, Episodes, RollingBudget
-from plugcast.anomaly.collective import LEAST_STATIONS, site_events
+from plugcast.anomaly.collective import shared, site_events
 from plugcast.anomaly.judgement import STATE_VERSION, Alarm, Day, Judgement, SiteBudget, SiteTrouble, WatchState, known
 from plugcast.domain.finding import Finding, Severity
 from plugcast.errors import InputError
@@ -223,17 +223,18 @@ class Watch:
 
     def _settle_troubles(self, day: int, ordered: Sequence[Judgement]) -> None:
         """What so many stations had today that it is the site's from tomorrow on."""
-        found: defaultdict[tuple[str, str], list[tuple[str, Alarm]]] = defaultdict(list)
-        for judgement in ordered:
-            for alarm in judgement.alarms:
-                found[judgement.site_id, alarm.cause].append((judgement.station_id, alarm))
+        alarms = [
+            ((judgement.site_id, alarm.cause), judgement.station_id, alarm)
+            for judgement in ordered
+            for alarm in judgement.alarms
+        ]
         self._troubles = {key: kept for key, kept in self._troubles.items() if day - kept.day <= TROUBLE_DAYS}
-        for key, alarms in found.items():
-            if len({station for station, _ in alarms}) < LEAST_STATIONS:
-                continue
-            kept = self._troubles.get(key)
-            new = next((alarm for _, alarm in alarms if alarm.began), alarms[0][1])
-            first = new.episode_id if kept is None else kept.finding_id
+        for key in shared((key, station) for key, station, _ in alarms):
+            if key in self._troubles:
+                first = self._troubles[key].finding_id
+            else:
+                having = [alarm for of, _, alarm in alarms if of == key]
+                first = next((alarm for alarm in having if alarm.began), having[0]).episode_id
             self._troubles[key] = SiteTrouble(site_id=key[0], cause=key[1], finding_id=first, day=day)
 
     def _close_kind(self, key: tuple[str, str], day: int, members: Sequence[Judgement]) -> Day:
@@ -273,14 +274,11 @@ class Watch:
 
 def _alarms_of(members: Sequence[Judgement]) -> int:
     """Episodes that began on a day, as people count them: what many stations got at once is one."""
-    stations: defaultdict[str, set[str]] = defaultdict(set)
-    for judgement in members:
-        for alarm in judgement.alarms:
-            if alarm.began:
-                stations[alarm.cause].add(judgement.station_id)
-    shared = {cause for cause, having in stations.items() if len(having) >= LEAST_STATIONS}
-    single = sum(any(a.began and a.cause not in shared for a in judgement.alarms) for judgement in members)
-    return single + len(shared)
+    begun = [{alarm.cause for alarm in judgement.alarms if alarm.began} for judgement in members]
+    common = shared(
+        (cause, judgement.station_id) for judgement, causes in zip(members, begun, strict=True) for cause in causes
+    )
+    return sum(bool(causes - common) for causes in begun) + len(common)
 
 
 def _alarm(finding: Finding) -> Alarm:

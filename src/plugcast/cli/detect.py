@@ -140,7 +140,7 @@ def explain(
         from plugcast.services import detect_report
         from plugcast.services.explain_picture import picture_of
 
-        write_atomic(plot, picture_of(told, detect_report.drawer(report, told["session_id"], report.time_zone)))
+        write_atomic(plot, picture_of(told, detect_report.drawer(report, told["session_id"])))
         err().print(f"Drew it into {plot}.", highlight=False)
     if as_json:
         emit_json(told)
@@ -236,7 +236,7 @@ def _write(report: DetectReport, target: Path) -> None:
     from plugcast.services.detect_run import document
 
     if target.suffix.lower() in {".html", ".htm"}:
-        content = detect_report.html(report, report.time_zone).encode()
+        content = detect_report.html(report).encode()
     elif target.suffix.lower() == ".png":
         content = detect_report.png(report)
     else:

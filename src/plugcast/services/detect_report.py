@@ -39,7 +39,7 @@ code { font-size: .85em; }
 """
 
 
-def html(report: DetectReport, time_zone: str) -> str:
+def html(report: DetectReport) -> str:
     """The page: alarms beside the budget, causes, stations, and every finding with its reasons."""
     svg = as_svg(_drawn(report), name="detect")
     svg = svg.replace("<svg ", '<svg role="img" aria-label="Alarms by week, findings by cause and by station" ', 1)
@@ -52,8 +52,8 @@ def html(report: DetectReport, time_zone: str) -> str:
         f"<section><h2>When, what and where</h2><figure>{svg}<figcaption class=note>An alarm is a finding of severity "
         "warning or above, the first of its episode; what many stations got on one day is one. The line is what the "
         "budget allows, by the stations in use."
-        f"</figcaption></figure></section>{_series(report, ZoneInfo(time_zone))}"
-        f"{_table(report, ZoneInfo(time_zone))}</main></body></html>\n"
+        f"</figcaption></figure></section>{_series(report, ZoneInfo(report.time_zone))}"
+        f"{_table(report, ZoneInfo(report.time_zone))}</main></body></html>\n"
     )
 
 
@@ -62,13 +62,13 @@ def png(report: DetectReport) -> bytes:
     return as_png(_drawn(report))
 
 
-def drawer(report: DetectReport, session_id: str, time_zone: str) -> Callable[[Axes], None] | None:
+def drawer(report: DetectReport, session_id: str) -> Callable[[Axes], None] | None:
     """Draws one session's meter values; None where it has none."""
     metered = report.metered
     if metered is None or session_id not in metered.places:
         return None
     (row,) = rows_of(report.features.filter(pl.col("session_id") == session_id))
-    return lambda axes: draw_series(axes, metered, row, ZoneInfo(time_zone))
+    return lambda axes: draw_series(axes, metered, row, ZoneInfo(report.time_zone))
 
 
 def ordered(findings: Sequence[Finding]) -> list[Finding]:

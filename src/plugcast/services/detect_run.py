@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +12,7 @@ import msgspec
 import polars as pl
 
 from plugcast.adapters.files import LocalArtifacts
-from plugcast.anomaly.collective import LEAST_STATIONS
+from plugcast.anomaly.collective import shared
 from plugcast.anomaly.feedback import Entry, Feedback, Verdict
 from plugcast.anomaly.kind_model import matrix_of, station_weeks
 from plugcast.anomaly.model_file import has_detector, load_detector, save_detector
@@ -92,17 +92,20 @@ class DetectReport:
 
         Of a cause that many stations of a site got on one local day, the first.
         """
-        zone = ZoneInfo(self.time_zone)
-        found: defaultdict[tuple[str, int, Cause], list[Finding]] = defaultdict(list)
-        for finding in self.findings:
-            if finding.severity in ALARMING and finding.episode_id in {None, finding.finding_id}:
-                day = finding.observed_at.astimezone(zone).toordinal()
-                found[finding.site_id, day, finding.cause].append(finding)
+        begun = [f for f in self.findings if f.severity in ALARMING and f.episode_id in {None, f.finding_id}]
+        faults = [self._fault(finding) for finding in begun]
+        common = shared(zip(faults, (finding.station_id for finding in begun), strict=True))
+        first = {fault: place for place, fault in reversed(list(enumerate(faults)))}
         return tuple(
             finding
-            for having in found.values()
-            for finding in (having[:1] if len({each.station_id for each in having}) >= LEAST_STATIONS else having)
+            for place, (finding, fault) in enumerate(zip(begun, faults, strict=True))
+            if fault not in common or first[fault] == place
         )
+
+    def _fault(self, finding: Finding) -> tuple[str, int, Cause]:
+        """Site, local day and cause."""
+        day = finding.observed_at.astimezone(ZoneInfo(self.time_zone)).toordinal()
+        return finding.site_id, day, finding.cause
 
     def rate(self, by: str) -> float:
         """Findings of rules or of the model, per station and week."""

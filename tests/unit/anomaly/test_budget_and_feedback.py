@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import numpy as np
+import polars as pl
 import pytest
 
 from plugcast.anomaly.budget import CLEAR_AFTER, MOST_GENEROUS, WINDOW, Episodes, RollingBudget
-from plugcast.anomaly.collective import binomial_tail
+from plugcast.anomaly.collective import LEAST_STATIONS, binomial_tail
 from plugcast.anomaly.feedback import MOST_LEANING, Entry, Feedback, Verdict
 from plugcast.anomaly.scale import RobustScale
 from plugcast.anomaly.threshold import Tail, calibrate
+from plugcast.domain.finding import Cause, Finding, Reason, Severity
 from plugcast.errors import InputError
+from plugcast.services.detect_run import DetectReport
 
 STATIONS = [f"s{number}" for number in range(20)]
 AT = datetime(2020, 1, 1, tzinfo=UTC)
@@ -104,3 +108,44 @@ def test_a_verdict_leans_near_its_session_within_bounds_and_the_trail_is_kept() 
 def test_binomial_tail() -> None:
     assert binomial_tail(0, 7, 0.3) == pytest.approx(1.0)
     assert binomial_tail(7, 7, 0.3) == pytest.approx(0.3**7)
+
+
+def test_what_many_stations_got_on_one_local_day_is_one_alarm_of_a_report() -> None:
+    evening = datetime(2020, 1, 24, 22, tzinfo=UTC)  # 14:00 at the site, whose day ends ten hours later
+
+    def finding(station: int, *, cause: Cause = Cause.NEVER_DONE, hours: float = 0.0, **changed: Any) -> Finding:
+        name = f"{cause.value}-{station}-{hours}"
+        values: dict[str, Any] = {
+            "finding_id": name,
+            "session_id": name,
+            "site_id": "garage",
+            "station_id": f"post-{station}",
+            "user_id": None,
+            "observed_at": evening + timedelta(hours=hours),
+            "score": 0.9,
+            "p_value": 0.001,
+            "cause": cause,
+            "severity": Severity.WARNING,
+            "by": "model:stack",
+            "reasons": (Reason(feature="x", text="x", contribution=1.0),),
+            "episode_id": name,
+        }
+        return Finding(**(values | changed))
+
+    lost = [finding(station, hours=2.5 * station) for station in range(LEAST_STATIONS)]  # over midnight in UTC
+    few = [finding(station, cause=Cause.DERATING) for station in range(LEAST_STATIONS - 1)]
+    next_day = finding(0, hours=24.0)
+    quiet = [finding(9, severity=Severity.INFO), finding(8, episode_id=lost[0].finding_id)]
+    report = DetectReport(
+        detector=cast("Any", None),
+        findings=(few[0], *lost, *few[1:], *quiet, next_day),
+        features=pl.DataFrame(),
+        rejected=0,
+        from_at=None,
+        station_weeks=10.0,
+        budget=0.1,
+        training="",
+        time_zone="America/Los_Angeles",
+    )
+    assert report.alarms == (few[0], lost[0], *few[1:], next_day)
+    assert report.alarm_rate == pytest.approx(len(report.alarms) / 10.0)

@@ -81,7 +81,8 @@ class Times:
     processing_s: float = 120.0
     """A member that lives but does not poll for so long is given up, too."""
     transaction_s: float = 10.0
-    """A transaction whose producer has died is aborted after so long; until then readers wait for it."""
+    """A transaction whose producer has died is aborted after so long; until then readers wait for it. Nobody insists on
+    one for longer."""
 
 
 class _Trouble:

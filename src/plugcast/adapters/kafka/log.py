@@ -94,7 +94,8 @@ class KafkaLog:
                 except KafkaException as error:
                     if kafka_error(error).code() not in MISSING or time.monotonic() > until_s:
                         raise self._connection.failure(error, f"looking at the topic {resource.name}") from error
-                    time.sleep(_AGAIN_S)
+            if len(found) < len(resources):
+                time.sleep(_AGAIN_S)
         return found
 
     def writer(self) -> KafkaWriter:
