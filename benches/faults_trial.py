@@ -23,6 +23,7 @@ from benches.registry import note
 from scripts.own_server import OwnServer, state_of
 
 from plugcast.adapters.kafka import KafkaLog
+from plugcast.domain.partitions import partition_of
 from plugcast.errors import LogError
 from plugcast.ports import Entry, TopicSpec
 
@@ -34,8 +35,9 @@ DRAIN_S: Final = 180.0
 LOADED: Final = 100
 WARM: Final = 3
 """So many messages are taken, and so many batches done, before a fault."""
-QUIET_S: Final = 90.0
-"""A copy that has not grown for so long is complete, or will never be."""
+PARTITIONS: Final = 3
+LAST: Final = {partition_of(name.encode(), PARTITIONS): name for name in map("last-{}".format, range(100))}
+"""A message for each partition that ends it."""
 
 
 @dataclass(slots=True)
@@ -89,6 +91,12 @@ class Trial:
             time.sleep(0.02)
         time.sleep(random.uniform(0.0, 0.2))  # noqa: S311 - when a fault strikes
         return worker
+
+    def end(self) -> None:
+        """Append what ends each partition: a worker that has copied it is done with all that came before."""
+        KafkaLog(self.cluster.address, prefix=self.prefix, times=TIMES).writer().append(
+            "in", [Entry(name.encode(), b"") for name in LAST.values()]
+        )
 
     def copied(self) -> Counter[str]:
         """What is in the copy, each as often as it can be read."""
@@ -144,7 +152,7 @@ def tried(cluster: OwnServer, fault: str, way: str, *, rounds: int, stopped_s: f
     logging.getLogger("plugcast.kafka").setLevel(logging.CRITICAL)  # the broker is meant to be gone at times
     trial = Trial(cluster, way)
     log = KafkaLog(cluster.address, prefix=trial.prefix, times=TIMES)
-    log.ensure([TopicSpec(name="in", partitions=3), TopicSpec(name="out", partitions=3)])
+    log.ensure([TopicSpec(name=name, partitions=PARTITIONS) for name in ("in", "out")])
     trial.workers = [trial.start_worker() for _ in range(2)]
     stop = Event()
     loading = Thread(target=trial.load, args=(stop,))
@@ -176,16 +184,13 @@ def tried(cluster: OwnServer, fault: str, way: str, *, rounds: int, stopped_s: f
 
 
 def _drained(trial: Trial) -> Counter[str]:
-    """The copy once it holds everything, or no longer grows."""
-    until_s, seen, grown_s = time.monotonic() + DRAIN_S, -1, time.monotonic()
+    """The copy once every partition's last message is in it, or will never be."""
+    trial.end()
+    until_s = time.monotonic() + DRAIN_S
     while True:
         found = trial.copied()
-        if all(found[name] for name in trial.acknowledged):
-            return found
-        now_s = time.monotonic()
-        if len(found) > seen:
-            seen, grown_s = len(found), now_s
-        if now_s > until_s or now_s - grown_s > QUIET_S:
+        ended = sum(bool(found.pop(name, 0)) for name in LAST.values())
+        if ended == PARTITIONS or time.monotonic() > until_s:
             return found
         time.sleep(1.0)
 
