@@ -35,8 +35,9 @@ ACTIVE_DAYS: Final = 28
 """A station is in use if it had a session in so many days: a closed site has nobody to tell."""
 GAIN: Final = 0.8
 """Each alarm too many asks for sessions that are exp(0.8) times rarer; chosen on March to August 2019."""
-MOST_GENEROUS: Final = 6.0
-"""Times the usual level, however much was saved up: a day's alarms are only counted when it is over."""
+MOST_GENEROUS: Final = 9.0
+"""Times the usual level, however much was saved up: a day's alarms are only counted when it is over. Chosen like the
+gain."""
 MOST_DEBT: Final = 12.0
 """Alarms, either way: a quiet year does not save up for a flood, nor does a flood silence the next year."""
 REFIT_SHARE: Final = 0.02

@@ -38,7 +38,7 @@ def test_alarms_keep_to_the_budget_also_when_all_scores_drift(drift: float) -> N
 
 
 def test_silent_days_save_nothing_up_and_no_level_is_absurd() -> None:
-    """A month without records is followed by the level of the day before; a quiet month asks for six times at most."""
+    """A month without records is followed by the level of the day before; a quiet month asks for a bounded level."""
     rng = np.random.default_rng(3)
     budget = RollingBudget(calibrate(rng.normal(size=2000), station_weeks=100.0, alarms_per_station_week=0.2))
     for day in range(1, 15):
