@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 import uuid
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager, suppress
@@ -280,3 +281,10 @@ def test_wild_cards_match_as_a_topic_exchange_does(words: list[str]) -> None:
     assert matches(f"#.{words[-1]}", key)
     assert not matches(key + ".c", key)
     assert matches(key + ".#", key)
+
+
+@pytest.mark.parametrize("rest", ["bob:s3c/ret@127.0.0.1:5672/", "bob:s3cret@127.0.0.1:99999/", "bob:s3cret@[::1/"])
+def test_an_address_that_cannot_be_is_refused_without_its_password(rest: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        RabbitBus(f"amqp://{rest}")
+    assert "s3c" not in "".join(traceback.format_exception(refused.value))

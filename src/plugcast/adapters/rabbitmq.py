@@ -50,11 +50,8 @@ class RabbitBus:
     """
 
     def __init__(self, url: str, *, exchange: str = EXCHANGE) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"amqp", "amqps"} or not parts.hostname:
-            raise ConfigError("RabbitMQ: wanted an address like amqp://user:password@host:5672/.")
         self._url = url
-        self._name = f"{parts.hostname}:{parts.port or 5672}"
+        self._name = _named(url)
         """For messages: never with the password."""
         self._exchange = exchange
         self._connection: aio_pika.abc.AbstractConnection | None = None
@@ -241,6 +238,20 @@ class RabbitDelivery:
         """Not now."""
         with suppress(*_GONE):
             await self._message.reject(requeue=True)
+
+
+def _named(url: str) -> str:
+    """host:port of an address; says nothing of what else is in it."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 5672
+    except ValueError:
+        parts, host, port = None, None, 0
+    if parts is None or parts.scheme not in {"amqp", "amqps"} or not host:
+        raise ConfigError(
+            "RabbitMQ: wanted an address like amqp://user:password@host:5672/, with %2F for a / in the password."
+        )
+    return f"{host}:{port}"
 
 
 async def connect(url: str, name: str) -> aio_pika.abc.AbstractConnection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from math import isfinite
@@ -48,8 +49,10 @@ class Series:
         Raises:
             InputError: A step is missing and may not, or cannot, be filled; the message names the first.
         """
-        fine_s = int(np.gcd(self.step_s, slot_min * 60))
-        at = int(start_at.timestamp()) + fine_s * np.arange(slots * slot_min * 60 // fine_s)
+        begin_s = int(start_at.timestamp())
+        # so fine that no piece lies in two steps, wherever the slots begin
+        fine_s = math.gcd(self.step_s, slot_min * 60, begin_s - int(self.start_s[0]))
+        at = begin_s + fine_s * np.arange(slots * slot_min * 60 // fine_s)
         value, known = self._at(at)
         missing = np.flatnonzero(~known)
         notes: tuple[str, ...] = ()
@@ -60,11 +63,22 @@ class Series:
             if not known.all():
                 begin, end = _instant(int(self.start_s[0])), _instant(int(self.start_s[-1]) + self.step_s)
                 raise InputError(
-                    f"{self.source} has no value for {gaps}; it holds {begin.isoformat()} to {end.isoformat()}. "
-                    "Plan a window inside it, or supply the gap."
+                    f"{self.source} has no value for {gaps}; it holds {begin.isoformat()} to {end.isoformat()}"
+                    f"{self._told_of_rejected()}. Plan a window inside it, supply the gap, or "
+                    + (
+                        "name another day: the seven before hold none of that hour either."
+                        if fill
+                        else "take it from the same hour of an earlier day with --fill."
+                    )
                 )
             notes = (f"{self.source}: {gaps} missing, taken from the same hour of an earlier day.",)
         return value.reshape(slots, -1).mean(axis=1), notes
+
+    def _told_of_rejected(self) -> str:
+        if not self.rejected:
+            return ""
+        first = self.rejected[0]
+        return f"; {len(self.rejected)} rows were rejected, the first is row {first.row}: {first.detail}"
 
     def _at(self, at: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
         index = np.searchsorted(self.start_s, at, side="right") - 1
@@ -123,7 +137,8 @@ def read_series(path: Path, *, columns: Sequence[str] = PRICE_COLUMNS, time_zone
         )
     start_s = np.array(sorted(values), dtype=np.int64)
     steps = np.diff(start_s)
-    step_s = int(np.bincount(steps).argmax()) if steps.size else 3600
+    lengths, times = np.unique(steps, return_counts=True)
+    step_s = int(lengths[times.argmax()]) if steps.size else 3600
     return Series(
         source=path.name,
         start_s=start_s,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -127,6 +128,9 @@ def _station(entry: _StationEntry) -> Station:
     )
 
 
+_CONNECTION: Final = re.compile(r"\s*L[123]\s*(-\s*L[123]\s*){0,2}", re.IGNORECASE)
+
+
 def _check(read: _File, path: Path) -> None:
     try:
         ZoneInfo(read.time_zone)
@@ -141,6 +145,18 @@ def _check(read: _File, path: Path) -> None:
     for name, value in numbers.items():
         if not (isfinite(value) and value >= 0):
             raise ConfigError(f"Site file {path}: {name} is {value}; wanted a number that is not negative.")
+    circuits = {circuit.circuit_id for circuit in read.circuits}
+    for entry in read.stations:
+        if entry.circuit and entry.circuit not in circuits:
+            raise ConfigError(
+                f"Site file {path}: station {entry.station_id!r} hangs on circuit {entry.circuit!r}, which is not "
+                "there. Add a [[circuits]] of that circuit_id, or mend the name."
+            )
+        if not _CONNECTION.fullmatch(entry.connection):
+            raise ConfigError(
+                f"Site file {path}: station {entry.station_id!r} is connected to {entry.connection!r}; wanted L1, "
+                "L1-L2 or L1-L2-L3."
+            )
     ids = [entry.station_id for entry in read.stations]
     if len(set(ids)) < len(ids):
         raise ConfigError(f"Site file {path}: a station stands there twice. Give each its own station_id.")

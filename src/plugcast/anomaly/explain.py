@@ -155,9 +155,10 @@ def reasons(
     made: list[Reason] = []
     told: set[str] = set()
     for cause, share in sorted(causes, key=lambda item: (-item[1], item[0]))[:MOST_CAUSES]:
-        if made and (share < LEAST_CAUSE or _contradicted(row, cause)):
+        if made and share < LEAST_CAUSE:
             break
-        made.append(_of_cause(row, cause, topics, weight, told))
+        if not _contradicted(row, cause):
+            made.append(_of_cause(row, cause, topics, weight, told))
     for topic in sorted(topics, key=lambda topic: (-weight[topic], topic)):
         if len(made) >= MOST_REASONS or (made and weight[topic] < LEAST_SHARE):
             break
@@ -169,8 +170,11 @@ def reasons(
 
 
 def _contradicted(row: SessionFeatures, cause: Cause) -> bool:
-    """Near its station's rating no session is one of low power, whatever the classifier thinks."""
-    return cause == Cause.DERATING and row.rating_share > FULL_POWER
+    """Whether the session's own numbers deny a cause, whatever the classifier thinks."""
+    if cause == Cause.DERATING:
+        said = _low_power(row)
+        return row.rating_share > FULL_POWER or said.value >= said.norm
+    return cause == Cause.OVER_RATING and row.mean_kw <= row.rating_kw
 
 
 def _of_cause(
@@ -182,7 +186,7 @@ def _of_cause(
 ) -> Reason:
     """The sentence of a cause: what it is, and the numbers of the topics that it shows in."""
     about = CAUSE_TOPICS.get(cause, ("power",))
-    said = [_SAY[topic](row) for topic in about]
+    said = [(_low_power if (cause, topic) == (Cause.DERATING, "power") else _SAY[topic])(row) for topic in about]
     told.update(about)
     names = [max(topics[topic]) for topic in about if topic in topics]
     feature = max(names)[1] if names else about[0]
@@ -235,6 +239,21 @@ def _power(row: SessionFeatures) -> _Said:
     if not known and row.station_done_share > 0.5:  # noqa: PLR2004 - a station that usually reports it
         return said._replace(cause=Cause.NEVER_DONE)  # power over a stay says little against power while charging
     return said._replace(cause=Cause.DERATING if said.value < said.norm else Cause.UNUSUAL_USE)
+
+
+def _low_power(row: SessionFeatures) -> _Said:
+    """Power beside the first norm that it lies below: the usual one, the station's median, the station's rating."""
+    said = _power(row)
+    if not said.value >= said.norm:
+        return said
+    norms = [("the station's rating", row.rating_kw)]
+    if row.station_visits >= STATION_VISITS:
+        norms.insert(0, (f"this station's median over {row.station_visits:.0f} sessions", row.station_mean_kw_median))
+    for whose, norm in norms:
+        if said.value < norm:
+            text = f"{said.text.partition(';')[0]}; {whose} is {norm:.1f} kW"
+            return _Said(text, said.value, norm, Cause.DERATING)
+    return said
 
 
 def _energy(row: SessionFeatures) -> _Said:

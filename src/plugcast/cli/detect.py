@@ -179,6 +179,9 @@ def tell(
 
     settings = settings_for(config, time_zone)
     now = datetime.now(UTC)
+    if not by.strip():
+        raise typer.BadParameter("wanted the name of whoever says so", param_hint="--by")
+    detect_run.require_detector(model)
     report = detect_run.detect(detect_run.Wish(file=file, model=model, meter=meter), settings, now=now, say=_note)
     entry = detect_run.tell(
         LocalArtifacts(model), report, finding, Verdict(verdict), said_by=by, said_at=now, note=note

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime
 from enum import StrEnum
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 LONGEST_H: Final = 168.0
 """Hours of a plan at most: a week."""
+MOST_PRICE: Final = 1e6
 _PRICE: Final = re.compile(r"(?P<how>[x*+-]?)(?P<number>\d*\.?\d+(?:e-?\d+)?)")
 
 
@@ -91,6 +93,8 @@ def plan(
         )
     if limit is not None and not limit >= 0:  # NaN too
         raise typer.BadParameter(f"wanted kW that are not negative, found {limit}", param_hint="--limit")
+    if not math.isfinite(pv_kw):
+        raise typer.BadParameter(f"wanted kW of PV, found {pv_kw}", param_hint="--pv-kw")
     if pv is not None and pv_kw > 0:
         raise typer.BadParameter("wanted --pv FILE or --pv-kw KW, found both", param_hint="--pv-kw")
     from plugcast.schedule.mpc import Policy
@@ -145,6 +149,8 @@ def _price_change(text: str | None) -> PriceChange | None:
     if found is None:
         raise typer.BadParameter(f"wanted 0.30, +0.05 or x1.5, found {text!r}", param_hint="--price")
     number = float(found["number"])
+    if number > MOST_PRICE:
+        raise typer.BadParameter(f"wanted at most {MOST_PRICE:g}, found {text!r}", param_hint="--price")
     if found["how"] in {"x", "*"}:
         return PriceChange(factor=number)
     if found["how"]:

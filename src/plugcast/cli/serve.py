@@ -224,15 +224,18 @@ def site(
     service, page = alerting(bus, settings, channels, metrics)
     publisher = Publisher(lambda: opened.worker(GROUP, [topics.FINDINGS]), bus, metrics=metrics)
 
+    async def tell(stop: asyncio.Event) -> None:
+        await service.stand_by(stop)  # whoever cannot tell people takes no finding from the log
+        await asyncio.gather(service.run(stop), publisher.run(stop), _closing(bus, stop))
+
     async def work(stop: asyncio.Event) -> None:
-        parts = [_threaded(engine)(stop), service.run(stop), publisher.run(stop), _closing(bus, stop)]
-        await asyncio.gather(*parts)
+        await asyncio.gather(_threaded(engine)(stop), tell(stop))
 
     what = f"Watching {place}; alerts by {', '.join(c.name for c in channels) or 'this page alone'}"
     _serve(
         work,
         metrics,
-        ready=lambda: engine.ready and service.ready and publisher.ready,
+        ready=lambda: engine.ready and (service.standing_by or (service.ready and publisher.ready)),
         port=_port(settings, health_port),
         what=what,
         page=page,

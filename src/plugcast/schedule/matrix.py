@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from plugcast.schedule.problem import PlanProblem
 
 COST_SCALE: Final = 100.0
+BEYOND_TIMES: Final = 10.0
+"""A kWh beyond the limit is so many times dearer than one that a car lacks, where something could give it instead."""
 FAIR_STEPS: Final = 4
 """Steps by which the price of a car's shortfall rises where fairness has a price."""
 
@@ -90,8 +92,9 @@ def to_matrix(problem: PlanProblem) -> LpMatrix:
         upper=most * pairs.share,
     )
     bought, sold = _convex_prices(problem, pairs, gives=gives)
-    # a base load beyond the limit is drawn all the same; cars have no headroom then
-    first_import = build.columns(slots, cost=bought * (slot_h / unit), upper=np.maximum(window.limit_kw, base))
+    # a base load beyond the limit is drawn all the same; cars have no headroom then, and what gives power avoids it
+    ceiling = window.limit_kw if gives else np.maximum(window.limit_kw, base)
+    first_import = build.columns(slots, cost=bought * (slot_h / unit), upper=ceiling)
     sellable = np.full(slots, np.inf) if gives else np.maximum(-base, 0.0)
     first_export = build.columns(slots, cost=sold * (-slot_h / unit), upper=sellable)
     has_peak = window.peak_price_per_kw > 0
@@ -119,6 +122,14 @@ def to_matrix(problem: PlanProblem) -> LpMatrix:
         build.add(peak_rows + every, peak, -1.0)
     build.add(np.tile(np.arange(vehicles), steps), first_short + np.arange(vehicles * steps), 1.0)
     given, battery = options.add(build, problem, pairs, unit=unit, peak=peak, peak_floor=least, balance=balance)
+    beyond = np.flatnonzero(base > window.limit_kw) if gives else np.empty(0, dtype=np.int64)
+    if beyond.size:
+        dear = BEYOND_TIMES * max(float(problem.shortfall_price_per_kwh.max(initial=0.0)), unit)
+        most_beyond = (base - window.limit_kw)[beyond]
+        first = build.columns(beyond.size, cost=(bought[beyond] + dear) * (slot_h / unit), upper=most_beyond)
+        build.add(balance + beyond, first + np.arange(beyond.size), -1.0)
+        if has_peak:
+            build.add(peak_rows + beyond, first + np.arange(beyond.size), 1.0)
     early = np.zeros(build.count)
     early[: len(slot)] = slot * slot_h**2
     return LpMatrix(

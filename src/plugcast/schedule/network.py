@@ -106,7 +106,7 @@ def nested_circuits(circuits: Sequence[Circuit], circuit_of: Mapping[str, str | 
             if above not in parent:
                 raise PlanInputError(f"{station!r} hangs on circuit {above!r}, which is not described.")
             if above in passed:
-                raise PlanInputError(f"Circuit {above!r} hangs below itself. Give one of them no parent_id.")
+                raise PlanInputError(f"Circuit {above!r} hangs below itself. Give one of them no parent.")
             passed.add(above)
             weight[row[above], column] = 1.0
             above = parent[above]

@@ -183,9 +183,10 @@ def window_notes(window: SiteWindow) -> tuple[str, ...]:
     over = np.flatnonzero(window.base_load_kw - window.pv_kw > window.limit_kw + POWER_TOL_KW)
     if over.size:
         worst = float((window.base_load_kw - window.pv_kw - window.limit_kw)[over].max())
+        then = "no car charges then" if window.battery is None else "the battery covers what it can of that"
         notes.append(
             f"The base load alone exceeds the limit in {over.size} of {window.slots} slots, by up to {worst:.1f} kW; "
-            "no car charges then."
+            f"{then}."
         )
     surplus = window.pv_kw > window.base_load_kw
     if np.any(surplus & (window.feed_in_per_kwh > window.price_per_kwh)):

@@ -39,10 +39,12 @@ GIVE_UP: Final = timedelta(days=3)
 KEEP: Final = timedelta(days=30)
 """Of ids seen and of what was sent."""
 TIDY_S: Final = 3600.0
+STAND_BY_S: Final = 1.0
+"""Between looks at whether the process that sends from the outbox is gone."""
 
 
 class Alerting:
-    """The service; one for each outbox.
+    """The service; of several on one outbox one works, and the others stand by.
 
     Args:
         bus: Whence findings come.
@@ -67,6 +69,7 @@ class Alerting:
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.ready = False
+        self.standing_by = False
         self._policy = policy or Policy()
         self._desk = Desk(self._policy, [msgspec.json.decode(document, type=Tracked) for document in outbox.alerts()])
         self._bus, self._outbox, self._channels, self._clock = bus, outbox, tuple(channels), clock
@@ -82,6 +85,7 @@ class Alerting:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop. What was not acknowledged comes again; what was not sent is sent next time."""
+        await self.stand_by(stop)
         tasks = [asyncio.create_task(self._listen(stop)), asyncio.create_task(self._tick(stop))]
         tasks += [asyncio.create_task(self._deliver(channel, stop)) for channel in self._channels]
         for task in tasks:
@@ -89,6 +93,25 @@ class Alerting:
         await stop.wait()
         self._wake.set()
         await asyncio.gather(*tasks)
+
+    async def stand_by(self, stop: asyncio.Event) -> None:
+        """Until no other process sends from the outbox; meanwhile what that one keeps can be looked at here."""
+        while not stop.is_set():
+            try:
+                owned = await asyncio.to_thread(self._outbox.own)
+                self._restore()
+            except LogError as error:
+                logging.getLogger(__name__).warning("%s", error)
+            else:
+                if owned:
+                    break
+                if not self.standing_by:
+                    self.standing_by = self.ready = True
+                    logging.getLogger(__name__).warning(
+                        "Another process tells people of this outbox's alerts; this one stands by to take over."
+                    )
+            await rest(stop, STAND_BY_S)
+        self.standing_by = self.ready = False
 
     async def _listen(self, stop: asyncio.Event) -> None:
         failures = 0
@@ -161,7 +184,7 @@ class Alerting:
         return [each for each in self._desk.open if each.alert.alert_id in parents]
 
     def _restore(self) -> None:
-        """Forget what could not be kept."""
+        """Know what the outbox keeps, and nothing else."""
         self._desk = Desk(self._policy, [msgspec.json.decode(each, type=Tracked) for each in self._outbox.alerts()])
 
     async def _tick(self, stop: asyncio.Event) -> None:

@@ -21,7 +21,7 @@ from plugcast.anomaly.shapley import shapley
 from plugcast.anomaly.stack import NAMES, RELATIVE
 from plugcast.anomaly.treeshap import faults_shap, forest_shap
 from plugcast.anomaly.watch import ALARMING
-from plugcast.errors import InputError
+from plugcast.errors import InputError, ModelNotFoundError
 from plugcast.features.sessions import rows_of
 from plugcast.services.detection import in_its_zone, train_detector, watch_closely
 from plugcast.services.meter_join import Metered, join_meter
@@ -226,6 +226,18 @@ def tell(
     return entry
 
 
+def require_detector(model: Path) -> None:
+    """Nobody can tell, or ask, a detector that is not there.
+
+    Raises:
+        ModelNotFoundError: There is none in the folder.
+    """
+    if not model.is_dir() or not has_detector(LocalArtifacts(model)):
+        raise ModelNotFoundError(
+            f"There is no detector in {model}. Keep one first: plugcast detect FILE --model {model}"
+        )
+
+
 def find(report: DetectReport, finding_id: str) -> Finding:
     """The finding whose id, or whose session's id, begins so.
 
@@ -233,10 +245,15 @@ def find(report: DetectReport, finding_id: str) -> Finding:
         InputError: None does, or several do.
     """
     found = [f for f in report.findings if f.finding_id.startswith(finding_id) or f.session_id == finding_id]
+    if not found and (report.features["session_id"] == finding_id).any():
+        raise InputError(
+            f"Session {finding_id!r} was judged, and nothing odd was found in it. plugcast detect FILE --scores "
+            "OUT.csv writes how odd each session is."
+        )
     if len(found) != 1 and len({f.session_id for f in found}) != 1:
         raise InputError(
-            f"Wanted the id of one finding or of its session; {len(found)} begin with {finding_id!r}. "
-            "plugcast detect FILE --json lists them."
+            f"Wanted the whole id of a session, or the beginning of one finding's id; {finding_id!r} fits "
+            f"{len(found)} findings. plugcast detect FILE --json lists them."
         )
     return found[0]
 

@@ -28,6 +28,7 @@ from plugcast.schedule.window import SiteBattery
 from plugcast.simulate.pv import clear_sky_kw
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from plugcast.adapters.series import Series
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from plugcast.schedule.network import Network
 
 LONGEST_H: Final = 168.0
+MOST_NAMED: Final = 5
+FIRST_YEAR, LAST_YEAR = 2005, 2100
+"""Of plans, as of the times of rows."""
 """Hours of a plan at most: a week."""
 LATITUDE, LONGITUDE = 34.1, -118.1
 """Of the modelled sun, as in the demo."""
@@ -128,6 +132,7 @@ def make_plan(request: PlanRequest) -> PlanReport:
             f"{request.sessions}: none of its {len(read.needs)} cars is there between {begin.isoformat()} and "
             f"{window.end_at.isoformat()}. Give another --start or --hours."
         )
+    notes += _off_the_network(cars, where.site) if where else ()
     site_id = where.site.site_id if where else "site"
     problem = build_problem(cars, window)
     made = decide(problem, request.policy, time_limit_s=request.time_limit_s).as_plan(site_id, begin)
@@ -207,7 +212,8 @@ def _read_needs(request: PlanRequest, zone: str, site: Site | None) -> NeedsRead
     )
     if not read.needs:
         first = f" The first: row {read.rejected[0].row}: {read.rejected[0].detail}." if read.rejected else ""
-        raise NoUsableRowsError(f"{path} has no usable car; {len(read.rejected)} rows were rejected.{first}")
+        why = f"{len(read.rejected)} rows were rejected." if read.rejected else "it holds no row below its header."
+        raise NoUsableRowsError(f"{path} has no usable car; {why}{first}")
     offers = {
         name: connector
         for name, station in stations.items()
@@ -231,6 +237,8 @@ def _span(needs: tuple[VehicleNeed, ...], request: PlanRequest, zone: str) -> tu
         first = min(need.arrival_at for need in needs)
         begin = first - timedelta(minutes=first.minute % SLOT_MIN, seconds=first.second, microseconds=first.microsecond)
     else:
+        if not FIRST_YEAR <= start.year <= LAST_YEAR:
+            raise PlanInputError(f"--start {start.isoformat()}: wanted a time from {FIRST_YEAR} to {LAST_YEAR}.")
         begin = (start if start.tzinfo is not None else start.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
     if hours is None:
         last = max(need.departure_at for need in needs)
@@ -324,6 +332,18 @@ def _network(site: Site) -> Network | None:
             )
         )
     return together(*parts) if parts else None
+
+
+def _off_the_network(cars: Sequence[VehicleNeed], site: Site) -> tuple[str, ...]:
+    """Circuits and phases hold only what the file says hangs on them."""
+    known = {station.station_id for station in site.stations}
+    unknown = sorted({car.station_id for car in cars} - known)
+    if not unknown or not (site.circuits or site.phases):
+        return ()
+    more = len(unknown) - MOST_NAMED
+    names = ", ".join(unknown[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    text = f"Not among the site file's [[stations]], so on no circuit and no phase of it: {names}. The site's limit "
+    return (text + "alone holds there; name them to hold the others too.",)
 
 
 def _refused(series: Series) -> list[str]:

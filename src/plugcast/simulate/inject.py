@@ -20,7 +20,7 @@ from plugcast.simulate.faults import FAULTS, FaultType
 from plugcast.simulate.inject_sessions import BREAK, Scene, slowed_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from plugcast.domain.session import Session
 
@@ -58,7 +58,7 @@ def inject(
     sessions: pl.DataFrame,
     *,
     seed: int,
-    per_type: int,
+    per_type: int | Mapping[FaultType, int],
     types: Iterable[FaultType] = tuple(FaultType),
     hosts: pl.Series | None = None,
 ) -> Injected:
@@ -67,7 +67,7 @@ def inject(
     Args:
         sessions: ``schemas.SESSIONS``, of one site or several.
         seed: Of hosts and magnitudes.
-        per_type: Faults of each type; fewer where too few sessions can have it.
+        per_type: Faults of each type, one number or one for each; fewer where too few sessions can have it.
         types: Which; leave one out to judge a detector on a fault that it never saw.
         hosts: Ids that may be changed; all by default. The others serve as surroundings.
 
@@ -82,15 +82,15 @@ def inject(
     waiting = [fit[place] for place in rng.permutation(len(fit))]
     changed: dict[str, tuple[FaultType, Session]] = {}
     added: list[tuple[FaultType, Session]] = []
-    wanted = sorted(types)
-    if FaultType.COLLECTIVE in wanted:  # first, while whole days are free
-        for host in _days(waiting, per_type, rng):
+    wanted = {fault: per_type if isinstance(per_type, int) else per_type.get(fault, 0) for fault in sorted(types)}
+    if wanted.get(FaultType.COLLECTIVE):  # first, while whole days are free
+        for host in _days(waiting, wanted[FaultType.COLLECTIVE], rng):
             changed[host.session_id] = (FaultType.COLLECTIVE, host)
         waiting = [host for host in waiting if host.session_id not in changed]
-    for fault in wanted:
+    for fault, count in wanted.items():
         if fault is FaultType.COLLECTIVE:
             continue
-        made, waiting = _of_type(fault, waiting, per_type, scene, rng)
+        made, waiting = _of_type(fault, waiting, count, scene, rng)
         for host_id, first, further in made:
             changed[host_id] = (fault, first)
             added += [(fault, extra) for extra in further]

@@ -45,9 +45,22 @@ def test_slots_finer_than_the_series_repeat_and_coarser_ones_average(tmp_path: P
     assert series.over(DAY, 2, 120)[0].tolist() == pytest.approx([0.005, 0.025])
 
 
+def test_slots_that_begin_between_the_steps_take_their_part_of_each(tmp_path: Path) -> None:
+    series = _two_days(tmp_path, set())
+    value, _ = series.over(DAY + timedelta(minutes=52), 2, 15)
+    assert value.tolist() == pytest.approx([(8 * 0.0 + 7 * 0.01) / 15, 0.01])
+
+
+def test_a_row_a_lifetime_away_costs_no_memory(tmp_path: Path) -> None:
+    rows = [*(f"{(DAY + timedelta(hours=h)).isoformat()},{h}" for h in range(24)), "2095-01-01T00:00Z,1"]
+    series = read_series(_file(tmp_path, "timestamp,price_per_kwh\n" + "\n".join(rows)))
+    assert series.step_s == 3600
+    assert series.over(DAY, 24, 60)[0].tolist() == list(range(24))
+
+
 def test_a_missing_hour_is_an_error_unless_it_is_filled_from_the_day_before_with_a_note(tmp_path: Path) -> None:
     series = _two_days(tmp_path, {30})
-    with pytest.raises(InputError, match="1 h from 2022-12-31T06:00:00"):
+    with pytest.raises(InputError, match=r"1 h from 2022-12-31T06:00:00.*--fill"):
         series.over(DAY + timedelta(hours=28), 20, 15)
     value, notes = series.over(DAY + timedelta(hours=28), 4, 60, fill=True)
     assert value.tolist() == [0.28, 0.29, 0.06, 0.31]

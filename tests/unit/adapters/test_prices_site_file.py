@@ -48,6 +48,8 @@ def test_a_site_file_says_where_limit_tariff_and_stations_are(tmp_path: Path) ->
         (("Europe/Oslo", "Europe/Atlantis"), "Atlantis"),
         (("[tariff]", "[tariff"), "needs site_id"),
         (("max_power_kw = 11", "max_power_kw = -11"), "station 'A1'"),
+        (("max_power_kw = 11", "max_power_kw = 11\ncircuit = 'hall'"), "circuit 'hall', which is not there"),
+        (("max_power_kw = 11", "max_power_kw = 11\nconnection = 'L9'"), "connected to 'L9'"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(tmp_path: Path, change: tuple[str, str], words: str) -> None:

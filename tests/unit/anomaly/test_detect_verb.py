@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from plugcast.cli.app import app
+from plugcast.errors import ModelNotFoundError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +78,20 @@ def test_a_kept_detector_is_used_again_and_finds_the_same(table: Path, tmp_path:
     again = run(table, "--model", tmp_path / "model", "--json")
     assert json.loads(first.stdout)["findings"] == json.loads(again.stdout)["findings"]
     assert "the detector in" in json.loads(again.stdout)["trained_on"]
+
+
+def test_nobody_is_told_of_without_a_name_a_detector_and_a_finding(table: Path, tmp_path: Path) -> None:
+    def tell(finding: str, model: Path, by: str) -> Any:
+        words = ["detect", "tell", finding, "true", str(table), "--model", str(model), "--by", by]
+        return CliRunner().invoke(app, words)
+
+    assert isinstance(tell(FAILED, tmp_path / "none", "ann").exception, ModelNotFoundError)
+    assert not (tmp_path / "none").exists()
+    run(table, "--model", tmp_path / "model", "--json")
+    assert tell(FAILED, tmp_path / "model", " ").exit_code == 2
+    ordinary = pl.read_csv(table)["session_id"][-1]
+    assert "nothing odd was found in it" in str(tell(ordinary, tmp_path / "model", "ann").exception)
+    assert tell(FAILED, tmp_path / "model", "ann").exit_code == 0
 
 
 def test_a_kept_detector_keeps_its_hours_unless_others_are_named(table: Path, tmp_path: Path) -> None:

@@ -120,6 +120,43 @@ def test_reasons_are_never_none_even_where_nothing_is_known() -> None:
         assert why[0].feature in {other for other, topic in TOPICS.items() if topic == TOPICS[name]}
 
 
+@pytest.mark.parametrize(
+    ("mean_kw", "driver", "station", "rating", "said"),
+    [
+        (2.0, 6.0, 1.5, 6.9, "this driver's median over 9 visits is 6.0 kW"),
+        (2.0, 1.3, 5.0, 6.9, "this station's median over 50 sessions is 5.0 kW"),
+        (2.0, 1.3, 1.5, 6.9, "the station's rating is 6.9 kW"),
+        (6.8, 1.3, 1.5, 6.9, ""),
+    ],
+)
+def test_low_power_is_said_beside_a_norm_that_is_higher_or_not_at_all(
+    mean_kw: float, driver: float, station: float, rating: float, said: str
+) -> None:
+    numbers: dict[str, Any] = dict.fromkeys(SessionFeatures.__struct_fields__[6:], math.nan) | {
+        "mean_kw": mean_kw,
+        "charging_h": 2.0,
+        "rating_kw": rating,
+        "rating_share": mean_kw / rating,
+        "user_visits": 9.0,
+        "user_mean_kw_median": driver,
+        "station_visits": 50.0,
+        "station_mean_kw_median": station,
+    }
+    row = SessionFeatures(
+        session_id="s",
+        site_id="i",
+        station_id="t",
+        user_id=None,
+        observed_at=datetime(2019, 1, 1, tzinfo=UTC),
+        current_type="ac",
+        **numbers,
+    )
+    why, named = reasons(row, {"mean_kw": 1.0}, [(Cause.DERATING, 0.9), (Cause.OVER_RATING, 0.1)])
+    assert (named == Cause.DERATING) == bool(said)
+    assert said in why[0].text
+    assert not any(reason.cause == Cause.OVER_RATING for reason in why)
+
+
 def test_a_larger_budget_finds_more_and_keeps_what_a_smaller_one_found() -> None:
     found = [
         {f.session_id for f in DETECTOR.with_budget(budget).detect(LATER, NO_INPUTS) if f.p_value is not None}

@@ -142,7 +142,7 @@ def test_usage_errors_name_the_option(needs: Path, arguments: tuple[str, ...], w
         (None, "cannot be read"),
         ("", "is empty"),
         ("a,b\n1,2\n", "wanted the column(s) session_id"),
-        (NEEDS.splitlines()[0] + "\n", "no usable car"),
+        (NEEDS.splitlines()[0] + "\n", "holds no row below its header"),
         (NEEDS.replace("2019-03-04T08:00", "x").replace("17:30", "x").replace("08:30", "x"), "no usable car; 3 rows"),
     ],
 )
@@ -159,6 +159,10 @@ def test_files_that_cannot_be_planned_fail_with_one_line(
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_a_start_out_of_all_time_is_refused(needs: Path) -> None:
+    assert "wanted a time from 2005 to 2100" in str(_run("--sessions", needs, "--start", "9999-12-31T23:59").exception)
 
 
 def test_a_what_if_stands_beside_the_site_as_it_is(needs: Path, tmp_path: Path) -> None:
@@ -181,7 +185,15 @@ def test_a_flat_price_is_paid_for_every_kwh(needs: Path, text: str, cost: float)
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--price", "cheap"), ("--price", "0.1.2"), ("--pv-kw", "-1"), ("--pv-kw", "nan")]
+    ("option", "value"),
+    [
+        ("--price", "cheap"),
+        ("--price", "0.1.2"),
+        ("--pv-kw", "-1"),
+        ("--pv-kw", "nan"),
+        ("--pv-kw", "inf"),
+        ("--price", "1e400"),
+    ],
 )
 def test_what_ifs_that_make_no_sense_are_usage_errors(needs: Path, option: str, value: str) -> None:
     result = _run("--sessions", needs, option, value)
@@ -224,6 +236,17 @@ connection = "L2"
     assert max(cars["car-1"]) <= 20 * 0.23 + 1e-6
     assert len(document["plan"]["battery_kw"]) == len(cars["car-1"])
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_stations_that_the_site_file_does_not_know_are_named(needs: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(
+        'site_id = "depot"\ntime_zone = "UTC"\nlimit_kw = 60\n[phases]\nlimit_a = 5\n'
+        '[[stations]]\nstation_id = "A1"\nmax_power_kw = 11\n',
+        encoding="utf-8",
+    )
+    notes = _json("--sessions", needs, "--site", site)["plan"]["notes"]
+    assert any("on no circuit and no phase of it: A2, A3." in note for note in notes)
 
 
 def test_rubbish_is_named_and_what_is_left_is_planned(needs: Path, tmp_path: Path) -> None:

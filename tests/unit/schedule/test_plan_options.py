@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -132,6 +133,18 @@ def test_a_battery_carries_cheap_energy_to_a_dear_hour_and_over_the_limit() -> N
     narrow = _problem(_need("a", 2, 3, 8.0, 8.0), price_per_kwh=[0.1, 0.1, 0.9, 0.9], battery=BATTERY, limit_kw=4.0)
     assert plan(narrow, "x", START).shortfalls == ()
     assert max(plan(narrow, "x", START).grid_import_kw) <= 4.0 + 1e-6
+
+
+def test_a_battery_serves_the_limit_before_the_cars_where_the_base_load_is_above_it() -> None:
+    full = replace(BATTERY, energy_kwh=6, discharge_efficiency=1)
+    made = plan(_problem(_need("a", 0, 4, 8.0), limit_kw=2.0, base_load_kw=3.0, battery=full), "x", START)
+    assert made.grid_import_kw == pytest.approx([2.0] * 4)
+    assert made.vehicles[0].energy_planned_kwh == pytest.approx(6.0 - 4.0)
+    empty = replace(BATTERY, energy_kwh=1, discharge_efficiency=1)
+    made = plan(_problem(_need("a", 0, 4, 8.0), limit_kw=2.0, base_load_kw=3.0, battery=empty), "x", START)
+    assert sum(made.grid_import_kw) == pytest.approx(4 * 3.0 - 1.0)  # what it cannot cover is drawn all the same
+    assert max(made.grid_import_kw) <= 3.0 + 1e-6
+    assert made.vehicles[0].energy_planned_kwh == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_battery_holds_what_it_holds_where_nothing_is_gained() -> None:

@@ -114,6 +114,29 @@ def test_each_alert_is_sent_once_however_often_its_finding_comes(tmp_path: Path)
     assert len(channel.sent) == 2
 
 
+def test_of_two_services_on_one_outbox_one_tells_and_the_other_takes_over(tmp_path: Path) -> None:
+    channel = Recorder()
+
+    async def play() -> None:
+        first, second = MemoryBus(), MemoryBus()
+        async with running(tmp_path / "outbox", first, [channel]) as working:
+            async with running(tmp_path / "outbox", second, [channel]) as waiting:
+                assert (working.standing_by, waiting.standing_by) == (False, True)
+                await first.publish([message(number) for number in range(2)])
+                await until(lambda: len(waiting.alerts) == len(working.alerts) == 2)  # it can be asked meanwhile
+                await until(lambda: working.counts["recorder_sent"] >= 2)
+            async with running(tmp_path / "outbox", second, [channel]) as waiting:
+                working._outbox.close()  # as a process that dies
+                await until(lambda: waiting.ready and not waiting.standing_by)
+                await second.publish([message(1), message(9)])
+                await until(lambda: waiting.counts["recorder_sent"] == 1)
+                assert waiting.counts["repeats"] == 1
+                assert len(waiting.alerts) == 3
+
+    asyncio.run(play())
+    assert len(channel.sent) == len({sent.notification_id for sent in channel.sent}) == 3
+
+
 def test_a_temporary_failure_is_tried_again_and_a_permanent_one_is_kept_with_its_reason(tmp_path: Path) -> None:
     channel = Recorder(Outcome.TEMPORARY, Outcome.TEMPORARY, Outcome.SENT, Outcome.PERMANENT)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import TYPE_CHECKING
@@ -89,6 +90,18 @@ def test_faults_are_told_on_a_topic_of_their_own(read: SessionsRead) -> None:
     assert told == list(playing.truth)
     assert len({fault.fault for fault in told if isinstance(fault, FaultInjected)}) > 10
     assert playing == Playing.of(read, content=b"march", faults=0.1, seed=5)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.3])
+def test_as_many_faults_as_the_share_asks_for(read: SessionsRead, share: float) -> None:
+    """Of the later 286 sessions; a few hosts are unfit for what falls to them, a few faults add a short session."""
+    made = len(Playing.of(read, content=b"march", faults=share).truth)
+    assert made == pytest.approx(286 * share, rel=0.15, abs=1)
+
+
+def test_read_in_another_time_zone_it_is_another_replay(read: SessionsRead) -> None:
+    elsewhere = replace(read, sessions=read.sessions.with_columns(time_zone=pl.lit("Europe/Oslo")))
+    assert Playing.of(elsewhere, content=b"march").name != Playing.of(read, content=b"march").name
 
 
 def test_at_a_speed_messages_wait_for_their_time(read: SessionsRead) -> None:

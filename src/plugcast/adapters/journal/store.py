@@ -151,7 +151,10 @@ class Store:
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                 raise LogFullError(f"{self.path}: the disk is full. Nothing was written; make room.") from error
-            raise LogUnavailableError(f"{self.path} cannot be used as a journal: {error}.") from error
+            raise LogUnavailableError(
+                f"{self.path} cannot be used as a journal: {error}. See whether it is one, and whether this user may "
+                "write to it and its folder; put a damaged one aside, and a new one is begun."
+            ) from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -182,8 +185,10 @@ class Store:
                 row = self.connection.execute(
                     "SELECT id, partitions, compacted, keep_days FROM topics WHERE name = ?", (name,)
                 ).fetchone()
+                there = self.connection.execute("SELECT name FROM topics ORDER BY name").fetchall()
             if row is None:
-                raise ConfigError(f"{self.path} has no topic {name!r}. Call ensure() with its TopicSpec first.")
+                names = ", ".join(known for (known,) in there) or "none; whoever writes makes them (ensure)"
+                raise ConfigError(f"{self.path} has no topic {name!r}. Its topics: {names}.")
             spec = TopicSpec(name=name, partitions=row[1], compacted=bool(row[2]), keep_days=row[3])
             self._topics[name] = Found(row[0], spec)
         return self._topics[name]

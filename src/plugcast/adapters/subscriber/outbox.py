@@ -56,7 +56,7 @@ class Queued:
 
 
 class Outbox:
-    """One process's at a time.
+    """Anybody may look into it; whoever sends from it owns it first.
 
     Args:
         path: The file; made if missing.
@@ -75,6 +75,32 @@ class Outbox:
         except sqlite3.Error as error:
             raise LogUnavailableError(f"Outbox {path}: {error}.") from error
         self._lock = Lock()
+        self._path = path
+        self._owner: sqlite3.Connection | None = None
+
+    def own(self) -> bool:
+        """Become the one process that writes and sends, until it closes the outbox or dies; False while another is.
+
+        An exclusive lock on an empty database beside the file: the system takes it from a process that dies.
+
+        Raises:
+            LogUnavailableError: The lock cannot be had for another reason than that.
+        """
+        if self._owner is None:
+            path = f"{self._path}-owner"
+            try:
+                lock = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
+            except sqlite3.Error as error:
+                raise LogUnavailableError(f"Outbox {path}: {error}.") from error
+            try:
+                lock.execute("BEGIN EXCLUSIVE")
+            except sqlite3.Error as error:
+                lock.close()
+                if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                    return False
+                raise LogUnavailableError(f"Outbox {path}: {error}.") from error
+            self._owner = lock
+        return True
 
     def unseen(self, message_ids: Sequence[str]) -> set[str]:
         """Those of the messages that were not taken in before."""
@@ -172,9 +198,11 @@ class Outbox:
                 run("DELETE FROM alerts WHERE alert_id = ?", (alert_id,))
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and own it no more."""
         with self._lock:
             self._connection.close()
+            if self._owner is not None:
+                self._owner.close()
 
     def __enter__(self) -> Self:
         return self

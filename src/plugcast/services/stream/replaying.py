@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from plugcast.domain import topics
@@ -17,7 +18,7 @@ from plugcast.ports import Entry, TopicSpec
 from plugcast.services.stream.messages_of import Timed, entries_of, messages_of, telemetry_messages
 from plugcast.services.stream.senders import be_the_only_one, last_kept
 from plugcast.services.stream.topics import specs
-from plugcast.simulate.inject import inject
+from plugcast.simulate.inject import COLLECTIVE_LEAST, inject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from plugcast.ports import Log, LogWorker, SessionsRead, TelemetryRead
     from plugcast.services.meter_join import Metered
+    from plugcast.simulate.faults import FaultType
 
 REPLAYS: Final = TopicSpec(name="ev-replays", partitions=1, compacted=True)
 """How far each replay has come: written in the transaction that sends, so that nothing is sent twice."""
@@ -45,7 +47,7 @@ class Playing:
     """What is to be sent."""
 
     name: str
-    """Tells replays apart: another file, other faults or another round begin at the start."""
+    """Tells replays apart: another file, time zone, other faults or another round begin at the start."""
     messages: tuple[Timed, ...]
     truth: tuple[FaultInjected, ...]
     topic: str = topics.STATION_DATA
@@ -74,7 +76,9 @@ class Playing:
         sessions, truth = read.sessions, tuple[FaultInjected, ...]()
         if faults > 0:
             sessions, truth = _faulty(sessions, faults, seed)
-        digest = hashlib.sha256(f"{faults}/{seed}/{round_}/".encode() + content).hexdigest()[:16]
+        # read in another time zone it says other things
+        zones = "/".join(sorted(sessions["time_zone"].drop_nulls().unique()))
+        digest = hashlib.sha256(f"{faults}/{seed}/{round_}/{zones}/".encode() + content).hexdigest()[:16]
         return cls(name=digest, messages=tuple(messages_of(sessions, read.user_inputs, metered)), truth=truth)
 
     @classmethod
@@ -194,12 +198,9 @@ class _Pace:
 
 
 def _faulty(sessions: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame, tuple[FaultInjected, ...]]:
-    from plugcast.simulate.faults import FaultType  # noqa: PLC0415 - without faults nobody needs them
-
     known = pl.coalesce("available_at", "departure_at", "arrival_at")
     later = sessions.sort(known).tail(round(sessions.height * FAULTY_SHARE_OF_FILE))["session_id"]
-    per_type = max(1, round(share * len(later) / len(FaultType)))
-    made = inject(sessions, seed=seed, per_type=per_type, hosts=later)
+    made = inject(sessions, seed=seed, per_type=_spread(round(share * len(later)), seed), hosts=later)
     rows = made.faulty.join(made.labels, on="session_id").with_columns(known_at=known).sort("known_at", "session_id")
     truth = tuple(
         FaultInjected(
@@ -216,3 +217,15 @@ def _faulty(sessions: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFra
         for row in rows.iter_rows(named=True)
     )
     return made.sessions, truth
+
+
+def _spread(faults: int, seed: int) -> dict[FaultType, int]:
+    """So many faults over the types, as evenly as it goes; what befalls a whole day's sessions only among many."""
+    from plugcast.simulate.faults import FaultType  # noqa: PLC0415 - without faults nobody needs them
+
+    types = sorted(FaultType)
+    if faults < COLLECTIVE_LEAST * len(types):
+        types.remove(FaultType.COLLECTIVE)
+    order = np.random.default_rng(seed).permutation(len(types))
+    each, over = divmod(faults, len(types))
+    return {types[kind]: each + (place < over) for place, kind in enumerate(order.tolist())}
