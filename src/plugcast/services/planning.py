@@ -133,6 +133,11 @@ def make_plan(request: PlanRequest) -> PlanReport:
             f"{window.end_at.isoformat()}. Give another --start or --hours."
         )
     notes += _off_the_network(cars, where.site) if where else ()
+    staying = sum(car.departure_at > window.end_at for car in cars)
+    if staying:
+        notes += (
+            f"The plan ends before {staying} of the cars leave; what such a car is short of then may be charged later.",
+        )
     site_id = where.site.site_id if where else "site"
     problem = build_problem(cars, window)
     made = decide(problem, request.policy, time_limit_s=request.time_limit_s).as_plan(site_id, begin)

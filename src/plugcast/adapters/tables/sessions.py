@@ -57,9 +57,10 @@ _INSTANTS: Final = {
 _SHARED_POINT: Final = "sharedid"
 _MAX_MINUTES: Final = 60.0 * 24 * 366
 _HINT: Final = (
-    "Rename the columns or name them with --column OURS=THEIRS; docs/reference/columns.md lists the accepted names."
+    "Rename the columns (docs/reference/columns.md lists the accepted names), or let plugcast read --column OURS=THEIRS"
+    " --out FILE write a file that every verb takes."
 )
-_HINT_STATION: Final = "For a file of one station, name it with --asset-id NAME. " + _HINT
+_HINT_STATION: Final = "A file of one station: plugcast read --asset-id NAME --out FILE names it. " + _HINT
 
 
 class SessionsFile:

@@ -43,9 +43,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _HINT: Final = (
-    "Rename the columns or name them with --column OURS=THEIRS; docs/reference/columns.md lists the accepted names."
+    "Rename the columns (docs/reference/columns.md lists the accepted names), or let plugcast read --column OURS=THEIRS"
+    " --out FILE write a file that every verb takes."
 )
-_HINT_ASSET: Final = "For a file of one vehicle, name it with --asset-id NAME. " + _HINT
+_HINT_ASSET: Final = "A file of one vehicle: plugcast read --asset-id NAME --out FILE names it. " + _HINT
 
 
 class TelemetryFile:
