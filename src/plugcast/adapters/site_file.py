@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from plugcast.domain.site import Circuit, Connector, CurrentType, Evse, PhaseLimits, Site, Station, Storage
+from plugcast.domain.site import Circuit, Connector, CurrentType, Evse, PhaseLimits, Site, Station, Storage, conductors
 from plugcast.errors import ConfigError
 from plugcast.handwritten import read_bytes
 
@@ -128,9 +127,6 @@ def _station(entry: _StationEntry) -> Station:
     )
 
 
-_CONNECTION: Final = re.compile(r"\s*L[123]\s*(-\s*L[123]\s*){0,2}", re.IGNORECASE)
-
-
 def _check(read: _File, path: Path) -> None:
     try:
         ZoneInfo(read.time_zone)
@@ -152,7 +148,7 @@ def _check(read: _File, path: Path) -> None:
                 f"Site file {path}: station {entry.station_id!r} hangs on circuit {entry.circuit!r}, which is not "
                 "there. Add a [[circuits]] of that circuit_id, or mend the name."
             )
-        if not _CONNECTION.fullmatch(entry.connection):
+        if not conductors(entry.connection):
             raise ConfigError(
                 f"Site file {path}: station {entry.station_id!r} is connected to {entry.connection!r}; wanted L1, "
                 "L1-L2 or L1-L2-L3."

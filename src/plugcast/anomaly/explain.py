@@ -186,7 +186,7 @@ def _of_cause(
 ) -> Reason:
     """The sentence of a cause: what it is, and the numbers of the topics that it shows in."""
     about = CAUSE_TOPICS.get(cause, ("power",))
-    said = [(_low_power if (cause, topic) == (Cause.DERATING, "power") else _SAY[topic])(row) for topic in about]
+    said = [_SAY_OF.get((cause, topic), _SAY[topic])(row) for topic in about]
     told.update(about)
     names = [max(topics[topic]) for topic in about if topic in topics]
     feature = max(names)[1] if names else about[0]
@@ -214,9 +214,16 @@ def _norm(row: SessionFeatures, name: str) -> tuple[str, float]:
     """Whose norm the sentence names: the driver's, else (for power) the station's, else the site's."""
     if row.user_visits >= DRIVER_VISITS:
         return f"this driver's median over {row.user_visits:.0f} visits", getattr(row, f"user_{name}_median")
-    if name == "mean_kw" and row.station_visits >= STATION_VISITS:
-        return f"this station's median over {row.station_visits:.0f} sessions", row.station_mean_kw_median
+    if name == "mean_kw" and (own := _station_norm(row)):
+        return own[0]
     return f"the site's median over {row.site_visits:.0f} sessions", getattr(row, f"site_{name}_median")
+
+
+def _station_norm(row: SessionFeatures) -> tuple[tuple[str, float], ...]:
+    """The station's usual power, once it has a past."""
+    if row.station_visits < STATION_VISITS:
+        return ()
+    return ((f"this station's median over {row.station_visits:.0f} sessions", row.station_mean_kw_median),)
 
 
 def _against(said: str, row: SessionFeatures, name: str, unit: str) -> _Said:
@@ -246,10 +253,7 @@ def _low_power(row: SessionFeatures) -> _Said:
     said = _power(row)
     if not said.value >= said.norm:
         return said
-    norms = [("the station's rating", row.rating_kw)]
-    if row.station_visits >= STATION_VISITS:
-        norms.insert(0, (f"this station's median over {row.station_visits:.0f} sessions", row.station_mean_kw_median))
-    for whose, norm in norms:
+    for whose, norm in (*_station_norm(row), ("the station's rating", row.rating_kw)):
         if said.value < norm:
             text = f"{said.text.partition(';')[0]}; {whose} is {norm:.1f} kW"
             return _Said(text, said.value, norm, Cause.DERATING)
@@ -382,3 +386,5 @@ _SAY: Final[Mapping[str, Callable[[SessionFeatures], _Said]]] = {
     "repeats": _repeats,
     "driver": _driver,
 }
+_SAY_OF: Final[Mapping[tuple[Cause, str], Callable[[SessionFeatures], _Said]]] = {(Cause.DERATING, "power"): _low_power}
+"""What a cause says of a topic in another way than its numbers alone would."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+PHASES: Final = ("L1", "L2", "L3")
+"""Conductors of a three-phase connection."""
 
 
 class CurrentType(StrEnum):
@@ -30,6 +34,17 @@ class Evse(msgspec.Struct, frozen=True, kw_only=True):
 
     evse_id: int
     connectors: tuple[Connector, ...]
+
+
+def conductors(connection: str) -> tuple[str, ...]:
+    """The phases that a station hangs on; none where that is no connection there is.
+
+    >>> conductors("l1 - l2"), conductors("L9")
+    (('L1', 'L2'), ())
+    """
+    ends = tuple(connection.upper().replace(" ", "").split("-"))
+    known = ends == PHASES or (len(ends) < len(PHASES) and len(set(ends)) == len(ends) and set(ends) <= set(PHASES))
+    return ends if known else ()
 
 
 class Station(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from plugcast.schedule.problem import PlanProblem
 
 COST_SCALE: Final = 100.0
-BEYOND_TIMES: Final = 10.0
-"""A kWh beyond the limit is so many times dearer than one that a car lacks, where something could give it instead."""
 FAIR_STEPS: Final = 4
 """Steps by which the price of a car's shortfall rises where fairness has a price."""
 
@@ -121,15 +119,9 @@ def to_matrix(problem: PlanProblem) -> LpMatrix:
         build.add(peak_rows + every, first_import + every, 1.0)
         build.add(peak_rows + every, peak, -1.0)
     build.add(np.tile(np.arange(vehicles), steps), first_short + np.arange(vehicles * steps), 1.0)
-    given, battery = options.add(build, problem, pairs, unit=unit, peak=peak, peak_floor=least, balance=balance)
-    beyond = np.flatnonzero(base > window.limit_kw) if gives else np.empty(0, dtype=np.int64)
-    if beyond.size:
-        dear = BEYOND_TIMES * max(float(problem.shortfall_price_per_kwh.max(initial=0.0)), unit)
-        most_beyond = (base - window.limit_kw)[beyond]
-        first = build.columns(beyond.size, cost=(bought[beyond] + dear) * (slot_h / unit), upper=most_beyond)
-        build.add(balance + beyond, first + np.arange(beyond.size), -1.0)
-        if has_peak:
-            build.add(peak_rows + beyond, first + np.arange(beyond.size), 1.0)
+    given, battery = options.add(
+        build, problem, pairs, unit=unit, peak=peak, peak_floor=least, balance=balance, peak_rows=peak_rows
+    )
     early = np.zeros(build.count)
     early[: len(slot)] = slot * slot_h**2
     return LpMatrix(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from plugcast.domain.site import PHASES, conductors
 from plugcast.errors import PlanInputError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from plugcast.domain.site import Circuit
     from plugcast.schedule.arrays import ComplexArray, FloatArray
 
-PHASES: Final = ("L1", "L2", "L3")
 _ANGLE: Final = {"L1": 0.0, "L2": -2 * pi / 3, "L3": 2 * pi / 3}
 
 
@@ -165,17 +165,17 @@ def three_phase(
 
 def _currents(station: str, connection: str, voltage_v: float) -> ComplexArray:
     """[3] A per kW in each conductor, at unity power factor."""
-    ends = tuple(connection.upper().replace(" ", "").split("-"))
+    ends = conductors(connection)
     found = np.zeros(3, dtype=np.complex128)
+    if not ends:
+        raise PlanInputError(f"{station!r} is connected to {connection!r}; wanted L1, L1-L2 or L1-L2-L3.")
     if ends == PHASES:
         for row, phase in enumerate(PHASES):
             found[row] = 1000.0 / (3.0 * voltage_v) * exp(1j * _ANGLE[phase])
-    elif len(ends) == 1 and ends[0] in _ANGLE:
+    elif len(ends) == 1:
         found[PHASES.index(ends[0])] = 1000.0 / voltage_v * exp(1j * _ANGLE[ends[0]])
-    elif len(ends) == len(set(ends)) == 2 and all(end in _ANGLE for end in ends):  # noqa: PLR2004 - two ends of a wire
+    else:
         across = exp(1j * _ANGLE[ends[0]]) - exp(1j * _ANGLE[ends[1]])
         current = 1000.0 / (voltage_v * sqrt(3.0)) * across / abs(across)
         found[PHASES.index(ends[0])], found[PHASES.index(ends[1])] = current, -current
-    else:
-        raise PlanInputError(f"{station!r} is connected to {connection!r}; wanted L1, L1-L2 or L1-L2-L3.")
     return found

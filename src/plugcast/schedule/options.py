@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,13 +13,25 @@ if TYPE_CHECKING:
     from plugcast.schedule.sparse import Builder
 
 
+BEYOND_TIMES: Final = 10.0
+"""A kWh beyond the limit is so many times dearer than one that a car lacks, where something could give it instead."""
+
+
 def gives_power(problem: PlanProblem) -> bool:
     """Whether anything but the sun can give power to the site."""
     return problem.window.battery is not None or any(need.discharge is not None for need in problem.needs)
 
 
 def add(
-    build: Builder, problem: PlanProblem, pairs: Pairs, *, unit: float, peak: int, peak_floor: float, balance: int
+    build: Builder,
+    problem: PlanProblem,
+    pairs: Pairs,
+    *,
+    unit: float,
+    peak: int,
+    peak_floor: float,
+    balance: int,
+    peak_rows: int,
 ) -> tuple[IntArray, int]:
     """All options.
 
@@ -40,6 +52,8 @@ def add(
     if any(need.early_departures for need in problem.needs):
         _add_early(build, problem, pairs, unit)
     battery = _add_battery(build, problem, unit, balance) if window.battery is not None else -1
+    if gives_power(problem):
+        _add_beyond(build, problem, unit, balance, peak_rows)
     return given, battery
 
 
@@ -61,6 +75,19 @@ def _add_outlook(build: Builder, problem: PlanProblem, unit: float, peak: int, f
     row = build.rows(1, upper=floor)
     build.add(row, peak, 1.0)
     build.add(np.full(len(paid), row), first + np.arange(len(paid)), -1.0)
+
+
+def _add_beyond(build: Builder, problem: PlanProblem, unit: float, balance: int, peak_rows: int) -> None:
+    """Imports beyond the limit, up to what the base load draws: the last resort, where something can give power."""
+    window = problem.window
+    excess = window.base_load_kw - window.pv_kw - window.limit_kw
+    slot = np.flatnonzero(excess > 0)
+    dear = BEYOND_TIMES * max(float(problem.shortfall_price_per_kwh.max(initial=0.0)), unit)
+    price = window.steering_price_per_kwh[slot] + dear
+    first = build.columns(len(slot), cost=price * (window.slot_h / unit), upper=excess[slot])
+    build.add(balance + slot, first + np.arange(len(slot)), -1.0)
+    if window.peak_price_per_kw > 0:
+        build.add(peak_rows + slot, first + np.arange(len(slot)), 1.0)
 
 
 def _add_rises(build: Builder, problem: PlanProblem, pairs: Pairs, unit: float) -> None:

@@ -226,16 +226,18 @@ def tell(
     return entry
 
 
-def require_detector(model: Path) -> None:
-    """Nobody can tell, or ask, a detector that is not there.
+def require_detector(model: Path) -> LocalArtifacts:
+    """The folder of a detector that is there.
 
     Raises:
-        ModelNotFoundError: There is none in the folder.
+        ModelNotFoundError: There is none in it.
     """
-    if not model.is_dir() or not has_detector(LocalArtifacts(model)):
+    store = LocalArtifacts(model)
+    if not has_detector(store):
         raise ModelNotFoundError(
-            f"There is no detector in {model}. Keep one first: plugcast detect FILE --model {model}"
+            f"There is no detector in {model}. Train one on past sessions: plugcast detect FILE --model {model}"
         )
+    return store
 
 
 def find(report: DetectReport, finding_id: str) -> Finding:

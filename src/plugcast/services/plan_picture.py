@@ -73,8 +73,8 @@ def _gantt(axes: Axes, plan: ChargingPlan, problem: PlanProblem, edges: FloatArr
     missing = {one.session_id for one in plan.shortfalls}
     ends: list[tuple[float, int]] = []
     part = problem.availability()
+    # [N, 4] left, right, top and bottom, drawn together: one by one, a thousand cars would take a minute
     bars: dict[str, list[FloatArray]] = {STAY: [], CHARGE: [], GIVES: []}
-    """[N, 4] left, right, top and bottom, drawn together: one by one, a thousand cars would take a minute."""
     for row, car in enumerate(plan.vehicles):
         stay = [max(problem.arrival_at[row].timestamp() / 86_400, edges[0])]
         stay.append(min(problem.departure_at[row].timestamp() / 86_400, edges[-1]))

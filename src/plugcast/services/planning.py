@@ -40,10 +40,11 @@ if TYPE_CHECKING:
     from plugcast.schedule.network import Network
 
 LONGEST_H: Final = 168.0
-MOST_NAMED: Final = 5
+"""Hours of a plan at most: a week."""
 FIRST_YEAR, LAST_YEAR = 2005, 2100
 """Of plans, as of the times of rows."""
-"""Hours of a plan at most: a week."""
+MOST_NAMED: Final = 5
+"""Stations that a note names before it counts the others."""
 LATITUDE, LONGITUDE = 34.1, -118.1
 """Of the modelled sun, as in the demo."""
 HALF_ZONE_DEG: Final = 7.5
@@ -132,12 +133,7 @@ def make_plan(request: PlanRequest) -> PlanReport:
             f"{request.sessions}: none of its {len(read.needs)} cars is there between {begin.isoformat()} and "
             f"{window.end_at.isoformat()}. Give another --start or --hours."
         )
-    notes += _off_the_network(cars, where.site) if where else ()
-    staying = sum(car.departure_at > window.end_at for car in cars)
-    if staying:
-        notes += (
-            f"The plan ends before {staying} of the cars leave; what such a car is short of then may be charged later.",
-        )
+    notes += _of_cars(cars, window, where.site if where else None)
     site_id = where.site.site_id if where else "site"
     problem = build_problem(cars, window)
     made = decide(problem, request.policy, time_limit_s=request.time_limit_s).as_plan(site_id, begin)
@@ -339,16 +335,25 @@ def _network(site: Site) -> Network | None:
     return together(*parts) if parts else None
 
 
-def _off_the_network(cars: Sequence[VehicleNeed], site: Site) -> tuple[str, ...]:
-    """Circuits and phases hold only what the file says hangs on them."""
-    known = {station.station_id for station in site.stations}
-    unknown = sorted({car.station_id for car in cars} - known)
-    if not unknown or not (site.circuits or site.phases):
-        return ()
-    more = len(unknown) - MOST_NAMED
-    names = ", ".join(unknown[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-    text = f"Not among the site file's [[stations]], so on no circuit and no phase of it: {names}. The site's limit "
-    return (text + "alone holds there; name them to hold the others too.",)
+def _of_cars(cars: Sequence[VehicleNeed], window: SiteWindow, site: Site | None) -> tuple[str, ...]:
+    """Notes on cars that circuits and phases do not hold, as the file does not list their stations, or that stay on."""
+    notes = []
+    wired = site is not None and bool(site.circuits or site.phases)
+    known = {station.station_id for station in site.stations} if site is not None else set()
+    unknown = sorted({car.station_id for car in cars} - known) if wired else []
+    if unknown:
+        more = len(unknown) - MOST_NAMED
+        names = ", ".join(unknown[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        notes.append(
+            f"Not among the site file's [[stations]], so on no circuit and no phase of it: {names}. The site's limit "
+            "alone holds there; name them to hold the others too."
+        )
+    staying = sum(car.departure_at > window.end_at for car in cars)
+    if staying:
+        notes.append(
+            f"The plan ends before {staying} of the cars leave; what such a car is short of then may be charged later."
+        )
+    return tuple(notes)
 
 
 def _refused(series: Series) -> list[str]:

@@ -95,9 +95,10 @@ def test_power_over_a_stay_is_not_called_derating_where_the_end_of_charging_is_m
     assert Cause.DERATING not in causes
 
 
-def test_reasons_are_never_none_even_where_nothing_is_known() -> None:
-    numbers: dict[str, Any] = dict.fromkeys(SessionFeatures.__struct_fields__[6:], math.nan)
-    row = SessionFeatures(
+def knowing(**known: float) -> SessionFeatures:
+    """A session of which only these numbers are known."""
+    numbers: dict[str, Any] = dict.fromkeys(SessionFeatures.__struct_fields__[6:], math.nan) | known
+    return SessionFeatures(
         session_id="s",
         site_id="i",
         station_id="t",
@@ -106,6 +107,10 @@ def test_reasons_are_never_none_even_where_nothing_is_known() -> None:
         current_type="ac",
         **numbers,
     )
+
+
+def test_reasons_are_never_none_even_where_nothing_is_known() -> None:
+    row = knowing()
     features = (*SUPERVISED, *MODEL_FEATURES)
     for share in (0.0, 1.0, -1.0):
         why, _ = reasons(row, dict.fromkeys(features, share), ())
@@ -132,24 +137,15 @@ def test_reasons_are_never_none_even_where_nothing_is_known() -> None:
 def test_low_power_is_said_beside_a_norm_that_is_higher_or_not_at_all(
     mean_kw: float, driver: float, station: float, rating: float, said: str
 ) -> None:
-    numbers: dict[str, Any] = dict.fromkeys(SessionFeatures.__struct_fields__[6:], math.nan) | {
-        "mean_kw": mean_kw,
-        "charging_h": 2.0,
-        "rating_kw": rating,
-        "rating_share": mean_kw / rating,
-        "user_visits": 9.0,
-        "user_mean_kw_median": driver,
-        "station_visits": 50.0,
-        "station_mean_kw_median": station,
-    }
-    row = SessionFeatures(
-        session_id="s",
-        site_id="i",
-        station_id="t",
-        user_id=None,
-        observed_at=datetime(2019, 1, 1, tzinfo=UTC),
-        current_type="ac",
-        **numbers,
+    row = knowing(
+        mean_kw=mean_kw,
+        charging_h=2.0,
+        rating_kw=rating,
+        rating_share=mean_kw / rating,
+        user_visits=9.0,
+        user_mean_kw_median=driver,
+        station_visits=50.0,
+        station_mean_kw_median=station,
     )
     why, named = reasons(row, {"mean_kw": 1.0}, [(Cause.DERATING, 0.9), (Cause.OVER_RATING, 0.1)])
     assert (named == Cause.DERATING) == bool(said)

@@ -3,10 +3,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from matplotlib.image import imread
 from typer.testing import CliRunner
 
 from plugcast.cli.app import app, main
+from plugcast.services.plan_picture import CHARGE, MISSED, STAY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -247,6 +250,21 @@ def test_stations_that_the_site_file_does_not_know_are_named(needs: Path, tmp_pa
     )
     notes = _json("--sessions", needs, "--site", site)["plan"]["notes"]
     assert any("on no circuit and no phase of it: A2, A3." in note for note in notes)
+
+
+def test_cars_that_stay_on_after_the_plan_are_counted_in_a_note(needs: Path) -> None:
+    notes = _json("--sessions", needs, "--start", "2019-03-04T08:00", "--hours", 12)["plan"]["notes"]
+    assert any(note.startswith("The plan ends before 1 of the cars leave") for note in notes)
+    assert not any("The plan ends before" in note for note in _json("--sessions", needs)["plan"]["notes"])
+
+
+def test_the_picture_shows_stays_charge_and_what_is_missed(needs: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "plan.png"
+    assert _run("--sessions", needs, "--limit", 10, "--picture", picture).exit_code == 0
+    seen = np.rint(imread(picture)[:, :, :3] * 255).astype(int)
+    cars = {tuple(pixel) for pixel in seen[: len(seen) // 3].reshape(-1, 3)}
+    for colour in (STAY, CHARGE, MISSED):
+        assert tuple(bytes.fromhex(colour[1:])) in cars
 
 
 def test_rubbish_is_named_and_what_is_left_is_planned(needs: Path, tmp_path: Path) -> None:

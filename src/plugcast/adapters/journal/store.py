@@ -34,6 +34,16 @@ TOMBSTONE_KEPT_US: Final = 86_400_000_000
 TIDY_EVERY_US: Final = 10_000_000
 """How often a full journal looks again for what may go."""
 _FORMAT: Final = 1
+_PRIMARY: Final = 0xFF
+"""Of SQLite's error codes: the rest says which case of one it is."""
+_MAY_NOT: Final = " See whether this user may write to it and its folder."
+_NO_JOURNAL: Final = " Name a journal; put a damaged one aside, and a new one is begun."
+_ADVICE: Final = {
+    sqlite3.SQLITE_CANTOPEN: _MAY_NOT,
+    sqlite3.SQLITE_READONLY: _MAY_NOT,
+    sqlite3.SQLITE_CORRUPT: _NO_JOURNAL,
+    sqlite3.SQLITE_NOTADB: _NO_JOURNAL,
+}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _TABLES: Final = """
@@ -151,10 +161,8 @@ class Store:
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                 raise LogFullError(f"{self.path}: the disk is full. Nothing was written; make room.") from error
-            raise LogUnavailableError(
-                f"{self.path} cannot be used as a journal: {error}. See whether it is one, and whether this user may "
-                "write to it and its folder; put a damaged one aside, and a new one is begun."
-            ) from error
+            advice = _ADVICE.get(getattr(error, "sqlite_errorcode", 0) & _PRIMARY, "")
+            raise LogUnavailableError(f"{self.path} cannot be used as a journal: {error}.{advice}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -185,13 +193,16 @@ class Store:
                 row = self.connection.execute(
                     "SELECT id, partitions, compacted, keep_days FROM topics WHERE name = ?", (name,)
                 ).fetchone()
-                there = self.connection.execute("SELECT name FROM topics ORDER BY name").fetchall()
             if row is None:
-                names = ", ".join(known for (known,) in there) or "none; whoever writes makes them (ensure)"
-                raise ConfigError(f"{self.path} has no topic {name!r}. Its topics: {names}.")
+                raise ConfigError(f"{self.path} has no topic {name!r}. Its topics: {self._names()}.")
             spec = TopicSpec(name=name, partitions=row[1], compacted=bool(row[2]), keep_days=row[3])
             self._topics[name] = Found(row[0], spec)
         return self._topics[name]
+
+    def _names(self) -> str:
+        with self.lock, self.translated():
+            there = self.connection.execute("SELECT name FROM topics ORDER BY name").fetchall()
+        return ", ".join(name for (name,) in there) or "none; whoever writes makes them (ensure)"
 
     def ensure(self, spec: TopicSpec) -> None:
         """Make one topic, inside a transaction, unless it is there; its keep_days become those of the spec."""

@@ -87,15 +87,13 @@ class Outbox:
             LogUnavailableError: The lock cannot be had for another reason than that.
         """
         if self._owner is None:
-            path = f"{self._path}-owner"
+            path, lock = f"{self._path}-owner", None
             try:
                 lock = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
-            except sqlite3.Error as error:
-                raise LogUnavailableError(f"Outbox {path}: {error}.") from error
-            try:
                 lock.execute("BEGIN EXCLUSIVE")
             except sqlite3.Error as error:
-                lock.close()
+                if lock is not None:
+                    lock.close()
                 if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                     return False
                 raise LogUnavailableError(f"Outbox {path}: {error}.") from error

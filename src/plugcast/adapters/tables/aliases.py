@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+RENAME: Final = (
+    "Rename the columns (docs/reference/columns.md lists the accepted names), or let plugcast read --column OURS=THEIRS"
+    " --out FILE write a file that every verb takes."
+)
+"""What to do where a column is missing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
     """One column of ours and the names it goes by elsewhere."""

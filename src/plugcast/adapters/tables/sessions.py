@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from plugcast.adapters.tables.aliases import SESSION_FIELDS, match, plain
+from plugcast.adapters.tables.aliases import RENAME, SESSION_FIELDS, match, plain
 from plugcast.adapters.tables.frames import EXTRA, ROW, Table, read_table
 from plugcast.adapters.tables.numbers import cleaned, parse_flags, parse_numbers
 from plugcast.adapters.tables.rows import (
@@ -56,11 +56,7 @@ _INSTANTS: Final = {
 """Our instants, each with the column that may hold its date."""
 _SHARED_POINT: Final = "sharedid"
 _MAX_MINUTES: Final = 60.0 * 24 * 366
-_HINT: Final = (
-    "Rename the columns (docs/reference/columns.md lists the accepted names), or let plugcast read --column OURS=THEIRS"
-    " --out FILE write a file that every verb takes."
-)
-_HINT_STATION: Final = "A file of one station: plugcast read --asset-id NAME --out FILE names it. " + _HINT
+_HINT_STATION: Final = "A file of one station: plugcast read --asset-id NAME --out FILE names it. " + RENAME
 
 
 class SessionsFile:
@@ -116,7 +112,7 @@ class SessionsFile:
             source=table.source,
             declared=self._columns,
             given=() if self._station_id is None else ("station_id",),
-            hint=_HINT_STATION if self._station_id is None else _HINT,
+            hint=_HINT_STATION if self._station_id is None else RENAME,
         )
         _refuse_two(table, positions, station_id=self._station_id)
         parsed = self._parsed(table, positions)

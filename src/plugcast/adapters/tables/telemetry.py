@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from plugcast.adapters.tables.aliases import TELEMETRY_FIELDS, match
+from plugcast.adapters.tables.aliases import RENAME, TELEMETRY_FIELDS, match
 from plugcast.adapters.tables.frames import EXTRA, ROW, Table, cell, read_table
 from plugcast.adapters.tables.numbers import cleaned, parse_flags, parse_numbers
 from plugcast.adapters.tables.rows import (
@@ -42,11 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-_HINT: Final = (
-    "Rename the columns (docs/reference/columns.md lists the accepted names), or let plugcast read --column OURS=THEIRS"
-    " --out FILE write a file that every verb takes."
-)
-_HINT_ASSET: Final = "A file of one vehicle: plugcast read --asset-id NAME --out FILE names it. " + _HINT
+_HINT_ASSET: Final = "A file of one vehicle: plugcast read --asset-id NAME --out FILE names it. " + RENAME
 
 
 class TelemetryFile:
@@ -97,7 +93,7 @@ class TelemetryFile:
             source=table.source,
             declared=self._columns,
             given=given,
-            hint=_HINT_ASSET if self._asset_id is None else _HINT,
+            hint=_HINT_ASSET if self._asset_id is None else RENAME,
         )
         if self._asset_id is not None and "asset_id" in positions:
             raise InputError(

@@ -18,6 +18,7 @@ from plugcast.ports import Entry, TopicSpec
 from plugcast.services.stream.messages_of import Timed, entries_of, messages_of, telemetry_messages
 from plugcast.services.stream.senders import be_the_only_one, last_kept
 from plugcast.services.stream.topics import specs
+from plugcast.simulate.faults import FaultType
 from plugcast.simulate.inject import COLLECTIVE_LEAST, inject
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from plugcast.ports import Log, LogWorker, SessionsRead, TelemetryRead
     from plugcast.services.meter_join import Metered
-    from plugcast.simulate.faults import FaultType
 
 REPLAYS: Final = TopicSpec(name="ev-replays", partitions=1, compacted=True)
 """How far each replay has come: written in the transaction that sends, so that nothing is sent twice."""
@@ -221,8 +221,6 @@ def _faulty(sessions: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFra
 
 def _spread(faults: int, seed: int) -> dict[FaultType, int]:
     """So many faults over the types, as evenly as it goes; what befalls a whole day's sessions only among many."""
-    from plugcast.simulate.faults import FaultType  # noqa: PLC0415 - without faults nobody needs them
-
     types = sorted(FaultType)
     if faults < COLLECTIVE_LEAST * len(types):
         types.remove(FaultType.COLLECTIVE)

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from plugcast.adapters.clock import SystemClock
 from plugcast.adapters.files import LocalArtifacts
-from plugcast.anomaly.model_file import has_detector
 from plugcast.domain import topics
-from plugcast.errors import ModelNotFoundError
-from plugcast.services.detect_run import load
+from plugcast.services.detect_run import load, require_detector
 from plugcast.services.detection import in_its_zone
 from plugcast.services.live_models import load_live
 from plugcast.services.stream.detecting import Detecting
@@ -40,12 +38,7 @@ def detector_engine(folder: Path, place: str, settings: Settings) -> tuple[Engin
         ModelNotFoundError: There is no detector.
         LogError: The log cannot be reached.
     """
-    store = LocalArtifacts(folder)
-    if not has_detector(store):
-        raise ModelNotFoundError(
-            f"There is no detector in {folder}. Train one on past sessions: plugcast detect FILE --model {folder}"
-        )
-    detector = load(store)
+    detector = load(require_detector(folder))
     zone = in_its_zone(settings, detector).site.time_zone
     log = open_log(place, kafka=settings.kafka)
     log.ensure(specs())
