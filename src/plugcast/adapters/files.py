@@ -81,6 +81,18 @@ class LocalArtifacts:
     def __init__(self, directory: Path | str) -> None:
         self._directory = Path(directory)
 
+    def require_place(self) -> None:
+        """Refuse before long work what would fail after it.
+
+        Raises:
+            InputError: The directory is none, or could not be made or written to.
+        """
+        there = next(path for path in (self._directory, *self._directory.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise InputError(f"{self._directory}: wanted a directory to write to, found the file {there}.")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise InputError(f"{self._directory}: {there} cannot be written to. Name another directory.")
+
     def put(self, name: str, content: bytes) -> None:
         """Write atomically; the same name again replaces.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -40,6 +41,15 @@ LogOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+
+
+def command(verb: str, *, telemetry: Path, models: Path) -> str:
+    """What to type next, with the options that are not the defaults."""
+    words = ["plugcast", verb]
+    for option, value, usual in (("--telemetry", telemetry, DEFAULT_TELEMETRY), ("--models", models, DEFAULT_MODELS)):
+        if value != usual:
+            words += [option, str(value)]
+    return shlex.join(words)
 
 
 def settings_for(config: Path | None, time_zone: str | None) -> Settings:

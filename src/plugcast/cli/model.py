@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from plugcast.cli import inputs, output
+
+if TYPE_CHECKING:
+    from plugcast.services.model_files import Inspection
 
 
 class Form(StrEnum):
@@ -70,21 +73,29 @@ def export(
 
 def inspect(
     *,
-    file: Annotated[Path, typer.Argument(help="A packed model or a LightGBM text model.")],
+    file: Annotated[Path, typer.Argument(help="A packed model or a LightGBM text model, or a folder of them.")],
     as_json: inputs.JsonOption = False,
 ) -> None:
-    """Say what a model file holds, after checking all of it.
+    """Say what model files hold, after checking all of each.
 
     A LightGBM text model is described as it would be packed. A damaged or forged file is refused (exit 1).
     """
     from plugcast.services import model_files
 
-    found = model_files.inspect(file)
+    seen = model_files.inspect(file)
     if as_json:
-        output.emit_json(found)
+        output.emit_json({"models": seen})
         return
     console = output.out()
-    lines = {
+    for place, one in enumerate(seen):
+        if place:
+            console.print()
+        for name, said in _lines(one).items():
+            console.print(f"{name:<13} {said}", highlight=False, markup=False)
+
+
+def _lines(found: Inspection) -> dict[str, str]:
+    return {
         "file": f"{found.file}, {found.bytes:,} bytes, {found.format}",
         "forest": f"{found.kind}, {found.trees} trees of up to {found.most_leaves} leaves, {found.splits:,} splits",
         "features": f"{len(found.features)}: {', '.join(found.features)}",
@@ -94,5 +105,3 @@ def inspect(
         "packed bytes": ", ".join(f"{name} {size:,}" for name, size in found.section_bytes.items() if size),
         "walked by": found.walked_by,
     }
-    for name, said in lines.items():
-        console.print(f"{name:<13} {said}", highlight=False, markup=False)

@@ -45,4 +45,5 @@ def predict(
         return
     chance = predictions["plug_probability"].mean()
     about = f", {chance:.0%} of them plugged in on average" if isinstance(chance, float) else ""
-    output.out().print(f"{predictions.height:,} vehicles predicted{about}: {out}. Next: plugcast forecast")
+    after = inputs.command("forecast", telemetry=telemetry, models=models)
+    output.out().print(f"{predictions.height:,} vehicles predicted{about}: {out}. Next: {after}")

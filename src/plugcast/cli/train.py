@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,11 +39,13 @@ def train(
 
     settings = inputs.settings_for(config, time_zone)
     say = output.err()
+    store = LocalArtifacts(models)
+    store.require_place()
     read = inputs.read_telemetry(telemetry, settings)
     with say.status("reading") as status:
         report = training.train(
             read,
-            LocalArtifacts(models),
+            store,
             settings,
             source=telemetry.name,
             now=datetime.now(UTC),
@@ -51,8 +54,8 @@ def train(
             say=status.update,
         )
     note = inputs.keep_rejected(report.rejected, models / "rejected.jsonl")
-    if note:
-        say.print(note)
+    for sentence in (*report.notes, *[note] * bool(note)):
+        say.print(sentence, highlight=False)
     if as_json:
         output.emit_json(report.metrics)
         return
@@ -60,7 +63,8 @@ def train(
     out.print(short_table(report.metrics))
     if "horizon" in report.metrics:
         out.print(horizon_table(report.metrics["horizon"]["time_split"]))
-    out.print(f"Models and metrics.json are in {models}/. Next: plugcast predict")
+    after = inputs.command("predict", telemetry=telemetry, models=models)
+    out.print(f"Models and metrics.json are in {models}/. Next: {after}", highlight=False)
 
 
 def short_table(metrics: dict[str, Any]) -> Table:
@@ -80,10 +84,14 @@ def short_table(metrics: dict[str, Any]) -> Table:
                     f"{block['rows']:,}" if name == "model" else "",
                     name,
                     f"{row['plug_brier']:.4f}",
-                    f"{row['plug_auc']:.4f}",
+                    _auc(row["plug_auc"]),
                     f"{row['energy_mae_pct']:.3f}",
                 )
     return table
+
+
+def _auc(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else ""
 
 
 def horizon_table(rows: list[dict[str, Any]]) -> Table:

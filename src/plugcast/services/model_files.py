@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = {"packed": ".plugtree", "onnx": ".onnx"}
 TEXT_START: Final = b"tree\n"
+PATTERNS: Final = ("*_model.txt", "horizon_plug_*.txt", "*.plugtree")
+WANTED: Final = ", ".join(PATTERNS)
 Format = Literal["packed", "onnx"]
 Precision = Literal["double", "float"]
 
@@ -65,7 +67,7 @@ def export(
     """Write every model of a file or folder in another form.
 
     Args:
-        source: A LightGBM text model, a packed model, or a folder with ``*_model.txt``, ``*.plugtree`` or a detector.
+        source: A LightGBM text model, a packed model, or a folder of these or with a detector.
         target: The folder to write to.
         form: Which.
         precision: Of ONNX numbers.
@@ -83,18 +85,25 @@ def export(
         made.append(Written(source=name, file=str(path), source_bytes=size, bytes=len(content), leaf_error=error))
     if not made:
         raise ModelNotFoundError(
-            f"{source}: wanted models (*_model.txt, *.plugtree or a detector), found none. Train first: plugcast train"
+            f"{source}: wanted models ({WANTED} or a detector), found none. Train first: plugcast train"
         )
     return tuple(made)
 
 
-def inspect(path: Path) -> Inspection:
-    """What a packed or LightGBM model file holds; a LightGBM text is described as it would be packed.
+def inspect(path: Path) -> tuple[Inspection, ...]:
+    """What each packed or LightGBM model of a file or folder holds; a LightGBM text is described as it would be packed.
 
     Raises:
-        ModelNotFoundError: There is no such file.
-        ModelError: It is neither, or damaged.
+        ModelNotFoundError: There is no model.
+        ModelError: A file is neither, or damaged.
     """
+    paths = _files(path) if path.is_dir() else [path]
+    if not paths:
+        raise ModelNotFoundError(f"{path}: wanted model files ({WANTED}), found none. Train first: plugcast train")
+    return tuple(_inspected(one) for one in paths)
+
+
+def _inspected(path: Path) -> Inspection:
     content = _read(path)
     packed = content.startswith(layout.MAGIC)
     forest = layout.decode(content) if packed else pack_lightgbm(_text(path, content))
@@ -131,7 +140,7 @@ def _written(model: str | Forest, *, form: Format, double: bool, explains: bool)
 def _models(source: Path, *, explains: bool) -> Iterator[tuple[str, int, str | Forest]]:
     """Name, bytes and LightGBM text or forest of every model."""
     if source.is_dir():
-        for path in sorted([*source.rglob("*_model.txt"), *source.rglob(f"*{SUFFIX['packed']}")]):
+        for path in _files(source):
             yield from _models(path, explains=explains)
         yield from _detector(source, explains=explains)
         return
@@ -140,6 +149,10 @@ def _models(source: Path, *, explains: bool) -> Iterator[tuple[str, int, str | F
         yield source.stem, len(content), layout.decode(content)
     else:
         yield source.stem, len(content), _text(source, content)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted({path for pattern in PATTERNS for path in folder.rglob(pattern)})
 
 
 def _detector(folder: Path, *, explains: bool) -> Iterator[tuple[str, int, Forest]]:

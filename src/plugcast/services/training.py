@@ -35,6 +35,8 @@ class TrainingReport:
 
     metrics: dict[str, Any]
     rejected: tuple[Rejected, ...]
+    notes: tuple[str, ...] = ()
+    """What the telemetry could not teach; in the metrics too."""
 
 
 def train(
@@ -74,7 +76,9 @@ def train(
     known = panel(samples, spec)
     say(f"training the +{settings.forecast.lead_min:g} min pair")
     pair = short.train(known, _short_spec(settings, threads))
-    metrics: dict[str, Any] = {"source": source, "books": _books(read.counts, too_short), **pair.metrics}
+    notes = _notes(known)
+    books = _books(read.counts, too_short)
+    metrics: dict[str, Any] = {"source": source, "books": books, "notes": notes, **pair.metrics}
     odd, metrics["unlike"] = unlike.fit(known, pair.models.lead_min)
     long_range = None
     if with_horizon:
@@ -96,7 +100,7 @@ def train(
     artefacts.save(store, description, pair.models, model, metrics, unlike=odd)
     if with_horizon:
         _store_scenarios(known, store, threads)
-    return TrainingReport(metrics=metrics, rejected=(*read.rejected, *too_short))
+    return TrainingReport(metrics=metrics, rejected=(*read.rejected, *too_short), notes=notes)
 
 
 def predict(read: TelemetryRead, store: ArtifactStore) -> pl.DataFrame:
@@ -165,6 +169,15 @@ def _newest(known: Panel, row: np.ndarray) -> pl.DataFrame:
             "timestamp": pl.Series(known.timestamp_us[row]).cast(pl.Datetime("us", "UTC")),
         }
     )
+
+
+def _notes(known: Panel) -> tuple[str, ...]:
+    plugged = known.is_plugged_in.astype(np.bool_)
+    if plugged.all() or not plugged.any():
+        state = "plugged in" if plugged.all() else "unplugged"
+        advice = "Give telemetry that has both, or forecast from sessions (docs/how-to/forecast-sessions.md)."
+        return (f"Every sample is {state}: the plug model can say nothing else. {advice}",)
+    return ()
 
 
 def _books(counts: Counts, too_short: Sequence[Rejected]) -> dict[str, int]:

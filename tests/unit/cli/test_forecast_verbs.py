@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,8 @@ def test_json_is_the_only_thing_on_stdout() -> None:
         (["forecast", "--asset", "nobody"], InputError, "nobody"),
         (["train", "--telemetry", "one.csv", "--models", "m1"], NoUsableRowsError, "20 samples"),
         (["train", "--telemetry", "short.csv", "--models", "m2"], NoUsableRowsError, "Wanted at least"),
+        (["train", "--models", "one.csv"], InputError, "wanted a directory"),
+        (["train", "--models", "one.csv/inside"], InputError, "found the file"),
     ],
 )
 def test_errors_say_what_to_do(words: list[str], error: type[Exception], says: str) -> None:
@@ -111,6 +114,19 @@ def test_a_model_without_horizon_says_so() -> None:
     _run("train", "--no-horizon", "--threads", "1", "--models", "short")
     with pytest.raises(ModelError, match="--no-horizon"):
         _run("forecast", "--models", "short")
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_telemetry_cannot_teach_is_told_and_what_to_type_next_works() -> None:
+    telemetry = pl.read_csv("synthetic_ev_data.csv").with_columns(is_plugged_in=pl.lit("true"))
+    telemetry.write_csv("always in.csv")
+    told = _run("train", "--no-horizon", "--threads", "1", "--telemetry", "always in.csv", "--models", "always")
+    assert "Every sample is plugged in" in told.stderr
+    assert json.loads(Path("always/metrics.json").read_bytes())["notes"]
+    assert "nan" not in told.stdout
+    words = shlex.split(told.stdout.partition("Next: plugcast ")[2])
+    assert words == ["predict", "--telemetry", "always in.csv", "--models", "always"]
+    assert "Next: plugcast forecast --telemetry 'always in.csv' --models always" in _run(*words).stdout
 
 
 def test_an_unknown_zone_is_a_usage_error() -> None:

@@ -45,14 +45,23 @@ def test_a_folder_is_packed_and_looked_into(models: Path, tmp_path: Path, *, exp
     assert [one["source"] for one in written] == ["energy_model", "plug_model"]
     for one in written:
         assert (out / f"{one['source']}.plugtree").stat().st_size == one["bytes"] < one["source_bytes"] / 5
-    seen = run("inspect", written[1]["file"], "--json")
+    (seen,) = run("inspect", written[1]["file"], "--json")["models"]
     assert seen["features"] == ["soc", "hour", "power_kw"]
     assert (seen["trees"], seen["link"], seen["explains"]) == (12, "sigmoid", explain)
     assert 68 + sum(seen["section_bytes"].values()) == seen["bytes"]
     told = run("inspect", written[1]["file"])
     assert "12 trees" in told
-    as_text = run("inspect", str(models / "plug_model.txt"), "--json")
+    (as_text,) = run("inspect", str(models / "plug_model.txt"), "--json")["models"]
     assert as_text["format"] == "LightGBM text"
+
+
+def test_a_folder_is_looked_into_file_by_file_and_no_trees_are_left_out(models: Path, tmp_path: Path) -> None:
+    (models / "horizon_plug_0015min_alone.txt").write_bytes((models / "plug_model.txt").read_bytes())
+    every = run("inspect", str(models), "--json")["models"]
+    assert [one["file"] for one in every] == sorted(map(str, models.glob("*.txt")))
+    assert run("inspect", str(models)).count("12 trees") == 3
+    written = run("export", str(models), "--out", str(tmp_path / "small"), "--json")["written"]
+    assert [one["source"] for one in written] == ["energy_model", "horizon_plug_0015min_alone", "plug_model"]
 
 
 @pytest.mark.parametrize("precision", ["double", "float"])
@@ -71,6 +80,8 @@ def test_onnx_of_texts_and_of_packed_files(models: Path, tmp_path: Path, precisi
 def test_what_is_no_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="Train first"):
         run("export", str(tmp_path))
+    with pytest.raises(ModelNotFoundError, match="Train first"):
+        run("inspect", str(tmp_path))
     with pytest.raises(ModelNotFoundError, match="cannot be read"):
         run("inspect", str(tmp_path / "nothing"))
     wrong = tmp_path / "wrong.txt"
