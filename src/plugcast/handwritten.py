@@ -12,6 +12,8 @@ from plugcast.errors import UnreadableInputError
 if TYPE_CHECKING:
     from pathlib import Path
 
+UNDECODABLE: Final = "\ufffd"
+"""Stands for bytes that are not UTF-8; no name or number that a person writes has it."""
 LIMIT_BYTES: Final = 64_000_000
 """No person writes more; what is larger is some other file, and is refused before it fills the memory."""
 
@@ -41,18 +43,22 @@ def read_bytes(path: Path, *, what: str, limit: int = LIMIT_BYTES) -> bytes:
 
 
 def read_csv_rows(path: Path, *, what: str) -> list[list[str]]:
-    """The rows of a CSV file, its header first.
+    """The rows of a CSV file, its header first; what is not UTF-8 below the header becomes ``UNDECODABLE``.
 
     Raises:
-        UnreadableInputError: As ``read_bytes``; or it is empty, not UTF-8, or no CSV.
+        UnreadableInputError: As ``read_bytes``; or it is empty, no CSV, or its header is not UTF-8.
     """
     try:
-        text = read_bytes(path, what=what).decode("utf-8-sig")
+        text = read_bytes(path, what=what).decode("utf-8-sig", errors="replace")
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableInputError(
-            f"{what} {path} cannot be read as CSV: {error}. Check the path and the encoding."
-        ) from error
+    except csv.Error as error:
+        raise _no_csv(path, what, str(error)) from error
+    if rows and any(UNDECODABLE in name for name in rows[0]):
+        raise _no_csv(path, what, "its header is not UTF-8")
     if not rows:
         raise UnreadableInputError(f"{what} {path} is empty; wanted a header and rows.")
     return rows
+
+
+def _no_csv(path: Path, what: str, why: str) -> UnreadableInputError:
+    return UnreadableInputError(f"{what} {path} cannot be read as CSV: {why}. Check the path and the encoding.")

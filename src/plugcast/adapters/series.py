@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _TIME_COLUMNS: Final = ("start_at", "timestamp", "datetime", "time", "start", "hour", "date", "datetime (utc)")
 PRICE_COLUMNS: Final = ("price_per_kwh", "price_per_mwh", "price", "price (eur/mwhe)", "price (eur/mwh)", "eur/mwh")
+MOST: Final = 1e6
+"""Of a price a kWh or a power in kW, in size."""
 POWER_COLUMNS: Final = ("pv_kw", "power_kw", "kw", "pv")
 
 
@@ -120,7 +122,9 @@ def read_series(path: Path, *, columns: Sequence[str] = PRICE_COLUMNS, time_zone
         instant = _parse_instant(when, zone, seen)
         value = _parse_number(amount)
         reason = RejectReason.BAD_TIME if instant is None else RejectReason.NOT_A_NUMBER if value is None else None
-        if instant is not None and value is not None:
+        if value is not None and abs(value * scale) > MOST:
+            reason = reason or RejectReason.OUT_OF_RANGE
+        elif instant is not None and value is not None:
             key = int(instant.timestamp())
             if key not in values:
                 values[key] = value * scale
@@ -216,6 +220,7 @@ def _reject(path: Path, row: int, reason: RejectReason, when: object, amount: ob
     detail = {
         RejectReason.BAD_TIME: f"wanted an instant with an offset or in a named time zone, found {when!r}",
         RejectReason.NOT_A_NUMBER: f"wanted a number, found {amount!r}",
+        RejectReason.OUT_OF_RANGE: f"wanted at most {MOST:g} in size, found {amount!r}",
         RejectReason.CONFLICTING_DUPLICATE: f"another value for {when!r} came first; found {amount!r}",
     }[reason]
     return Rejected(source=path.name, row=row, reason=reason, detail=detail, raw=f"{when},{amount}"[:RAW_LIMIT])

@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 
 from plugcast.domain.rejected import RAW_LIMIT, Rejected, RejectReason
 from plugcast.domain.units import EARLIEST_AT, LATEST_AT, MAX_POWER_KW, MAX_SESSION_ENERGY_KWH
+from plugcast.domain.zones import meanings
 from plugcast.errors import MissingColumnsError
+from plugcast.handwritten import UNDECODABLE
 from plugcast.schedule.problem import VehicleNeed
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ def needs_from_rows(
             continue
         cells = {name: row[index].strip() if index < len(row) else "" for name, index in place.items()}
         try:
+            _decodable(cells)
             need = _need(cells, zone, max_power_kw, station_kw or {})
             _same_as_before(need, found.get(need.session_id))
         except _BadRowError as bad:
@@ -140,6 +143,12 @@ def _need(
     )
 
 
+def _decodable(cells: Mapping[str, str]) -> None:
+    for name, text in cells.items():
+        if UNDECODABLE in text:
+            raise _BadRowError(RejectReason.UNDECODABLE, f"{name} is not UTF-8: {text!r}")
+
+
 def _same_as_before(need: VehicleNeed, before: VehicleNeed | None) -> None:
     if before is not None and before != need:
         detail = f"session {need.session_id!r} came before with other values"
@@ -152,13 +161,13 @@ def _instant(text: str, zone: ZoneInfo) -> datetime:
     except ValueError:
         raise _BadRowError(RejectReason.BAD_TIME, f"wanted a time like 2019-03-04T08:00:00, found {text!r}") from None
     if moment.tzinfo is None:
-        first, second = (moment.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
-        if first.astimezone(zone).replace(tzinfo=None) != moment:
+        meant = meanings(moment, zone)
+        if not meant:
             raise _BadRowError(RejectReason.BAD_TIME, f"{text} does not exist in {zone.key}: the clock skips it")
-        if first != second:
+        if len(meant) > 1:
             detail = f"{text} comes twice in {zone.key}: write its offset"
             raise _BadRowError(RejectReason.AMBIGUOUS_TIME, detail)
-        moment = first
+        moment = meant[0]
     moment = moment.astimezone(UTC)
     if not EARLIEST_AT <= moment <= LATEST_AT:
         raise _BadRowError(RejectReason.TIME_OUT_OF_RANGE, f"{text} is not between 2005 and 2100")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
-from math import isfinite
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 ROWS: Final = ("price_per_kwh", "feed_in_per_kwh", "limit_kw", "base_load_kw", "pv_kw", "carbon_kg_per_kwh")
 """The fields of a window with one number a slot."""
+MOST: Final = 1e6
+"""Of a price a kWh or a power in kW, in size: beyond it the solver's tolerances mean nothing, nor does the number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +220,8 @@ def _check_window(window: SiteWindow) -> None:
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise PlanInputError(f"{window.time_zone!r} is not a time zone; write one like 'Europe/Oslo'.") from error
     for name in ("price_per_kwh", "feed_in_per_kwh", "base_load_kw", "pv_kw", "carbon_kg_per_kwh"):
-        _check_row(window, name, np.isfinite(getattr(window, name)), "a finite number")
+        inside = np.abs(getattr(window, name)) <= MOST  # NaN is not
+        _check_row(window, name, inside, f"a number of at most {MOST:g}")
     _check_row(window, "limit_kw", window.limit_kw >= 0, "a number that is not negative")  # NaN >= 0 is false
     _check_row(window, "pv_kw", window.pv_kw >= 0, "a number that is not negative")
     for name in ("demand_charge_per_kw", "peak_so_far_kw", "waiting_price_per_kwh_h"):
@@ -257,8 +259,8 @@ def _check_battery(battery: SiteBattery) -> None:
 
 
 def _check_number(name: str, value: float) -> None:
-    if not (isfinite(value) and value >= 0):
-        raise PlanInputError(f"{name} is {value}; wanted a finite number that is not negative.")
+    if not 0 <= value <= MOST:  # NaN is not
+        raise PlanInputError(f"{name} is {value}; wanted a number from 0 to {MOST:g}.")
 
 
 def _check_row(window: SiteWindow, name: str, good: BoolArray, wanted: str) -> None:

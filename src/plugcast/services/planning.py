@@ -15,6 +15,7 @@ from plugcast.adapters.prices import JsonTariff, builtin_tariff
 from plugcast.adapters.series import POWER_COLUMNS, read_series
 from plugcast.adapters.site_file import read_site
 from plugcast.domain.units import SLOT_MIN
+from plugcast.domain.zones import meanings
 from plugcast.errors import NoUsableRowsError, PlanInputError
 from plugcast.handwritten import read_csv_rows
 from plugcast.schedule.heuristics import uncontrolled, violations
@@ -240,11 +241,21 @@ def _span(needs: tuple[VehicleNeed, ...], request: PlanRequest, zone: str) -> tu
     else:
         if not FIRST_YEAR <= start.year <= LAST_YEAR:
             raise PlanInputError(f"--start {start.isoformat()}: wanted a time from {FIRST_YEAR} to {LAST_YEAR}.")
-        begin = (start if start.tzinfo is not None else start.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+        begin = start.astimezone(UTC) if start.tzinfo is not None else _local_start(start, zone)
     if hours is None:
         last = max(need.departure_at for need in needs)
         hours = min(max((last - begin).total_seconds() / 3600.0, 0.25), LONGEST_H)
     return begin, math.ceil(hours * 60.0 / SLOT_MIN - 1e-9)
+
+
+def _local_start(start: datetime, zone: str) -> datetime:
+    meant = meanings(start, ZoneInfo(zone))
+    if len(meant) == 1:
+        return meant[0]
+    why = "comes twice" if meant else "does not exist, for the clock skips it"
+    raise PlanInputError(
+        f"--start {start.isoformat()} {why} in {zone}. Write its offset, like {start.isoformat()}+01:00."
+    )
 
 
 def _window(

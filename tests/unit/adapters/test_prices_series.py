@@ -83,6 +83,7 @@ def test_bad_rows_are_kept_with_their_reasons(tmp_path: Path) -> None:
     text = (
         "timestamp,price\n2023-01-01T00:00Z,1\n2023-01-01T00:00Z,1\n2023-01-01T00:00Z,2\nlater,3\n"
         "2023-01-01T01:00Z,dear\n2023-01-01T02:00Z,nan\n2023-01-01T03:00,4\n2023-01-01T01:00Z,5\n2023-01-01T02:00Z\n"
+        "2023-01-01T02:00Z,1e300\n"
     )
     series = read_series(_file(tmp_path, text))
     assert series.value.tolist() == [1, 5]
@@ -94,6 +95,7 @@ def test_bad_rows_are_kept_with_their_reasons(tmp_path: Path) -> None:
         (6, RejectReason.NOT_A_NUMBER),
         (7, RejectReason.BAD_TIME),
         (9, RejectReason.NOT_A_NUMBER),
+        (10, RejectReason.OUT_OF_RANGE),
     ]
 
 

@@ -168,6 +168,25 @@ def test_a_start_out_of_all_time_is_refused(needs: Path) -> None:
     assert "wanted a time from 2005 to 2100" in str(_run("--sessions", needs, "--start", "9999-12-31T23:59").exception)
 
 
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [("2019-03-10T02:30", "does not exist, for the clock skips it"), ("2019-11-03T01:30", "comes twice")],
+)
+def test_a_start_that_the_clock_skips_or_passes_twice_wants_an_offset(needs: Path, start: str, words: str) -> None:
+    assert words in str(_run("--sessions", needs, "--start", start).exception)
+    assert "none of its 3 cars is there" in str(_run("--sessions", needs, "--start", f"{start}-07:00").exception)
+
+
+def test_a_row_that_is_not_utf_8_is_refused_and_the_others_are_planned(needs: Path) -> None:
+    with needs.open("ab") as file:
+        file.write(b"b\xe9b\xe9,A4,2019-03-04T08:00,2019-03-04T17:00,5,6.6\n")
+    document = _json("--sessions", needs)
+    assert [(one["row"], one["reason"]) for one in document["rejected"]] == [(4, "undecodable")]
+    assert len(document["plan"]["vehicles"]) == 3
+    needs.write_bytes(needs.read_bytes().replace(b"station_id", b"stat\xefon"))
+    assert "its header is not UTF-8" in str(_run("--sessions", needs).exception)
+
+
 def test_a_what_if_stands_beside_the_site_as_it_is(needs: Path, tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text('site_id = "depot"\ntime_zone = "America/Los_Angeles"\nlimit_kw = 14\n')

@@ -51,6 +51,8 @@ def test_a_need_that_cannot_be_is_refused_by_name(change: dict[str, Any], words:
     ("change", "words"),
     [
         ({"price_per_kwh": [0.2, NOTHING, 0.3, 0.2]}, "price_per_kwh is nan in the slot of 2024-03-05T06:15"),
+        ({"price_per_kwh": [0.2, 0.1, -1e300, 0.2]}, "price_per_kwh is -1e.300 .* wanted a number of at most 1e.06"),
+        ({"demand_charge_per_kw": 1e300}, "demand_charge_per_kw is 1e.300"),
         ({"price_per_kwh": []}, "no slots"),
         ({"limit_kw": -1.0}, "limit_kw is -1.0"),
         ({"limit_kw": NOTHING}, "limit_kw is nan"),
