@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,9 +19,13 @@ from tests.laws.log_contract import everything
 from plugcast.adapters.journal import Bounds, JournalLog
 from plugcast.adapters.kafka import KafkaLog, Times
 from plugcast.adapters.memory import ManualClock
+from plugcast.domain.messages import SessionEnded
+from plugcast.domain.wire import decode
 from plugcast.errors import LogError, LogUnavailableError
 from plugcast.ports import Entry, TopicSpec
+from plugcast.services.showcase import shipped
 from plugcast.services.stream.forwarding import FORWARDED, Forwarder, Sent
+from plugcast.services.stream.replaying import Playing, Replay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,3 +101,28 @@ def test_an_outage_is_bridged_to_a_bound_and_nothing_is_sent_twice(broker: OwnSe
     told = msgspec.json.decode(everything(KafkaLog(broker.address), FORWARDED.name)[-1].value or b"", type=Sent)
     assert (told.sent, told.shed) == (100 + KEEP, shed)
     journal.close()
+
+
+def test_a_replay_waits_for_a_broker_that_was_killed_and_sends_the_rest_once(broker: OwnServer) -> None:
+    playing = Playing.of(shipped(datetime.now(UTC)).read, content=b"march")
+    pids, why = [broker.pid], list[str]()
+
+    def told(sent: int) -> None:
+        if len(pids) == 1 and sent < len(playing.messages):
+            pids.append(broker.kill())
+
+    def waits(reason: str) -> None:
+        why.append(reason)
+        if broker.pid == pids[0]:
+            broker.up()
+
+    replay = Replay(KafkaLog(broker.address, times=TIMES), playing)
+    assert replay.run(speed=None, told=told, stop=Event(), waits=waits)
+    assert why
+    assert broker.pid != pids[0]
+    ends = [
+        (said.site_id, said.session_id)
+        for row in everything(KafkaLog(broker.address, times=Times()), DATA.name)
+        if isinstance(said := decode(row.value or b"", now=datetime.now(UTC), source="x", row=1), SessionEnded)
+    ]
+    assert len(ends) == len(set(ends)) == sum(isinstance(one.message, SessionEnded) for one in playing.messages)

@@ -50,7 +50,8 @@ def replay(
     """Send a file's sessions to the topic ev-station-data, keyed by station, as live messages.
 
     With --vehicles: a file's samples to ev-telemetry, keyed by vehicle.
-    Stopped and started again it goes on where it was and sends nothing twice. Faults put in are named on ev-truth.
+    A log that goes away is waited for, ten minutes at most. Stopped and started again it goes on where it was and
+    sends nothing twice. Faults put in are named on ev-truth.
     """
     settings = inputs.settings_for(config, time_zone)
     from plugcast.services.stream.places import open_log
@@ -67,7 +68,12 @@ def replay(
         signal.signal(number, lambda *_: stop.set())
     with output.progress() as bar:
         task = bar.add_task(f"Sending to {place}", total=running.total, completed=before)
-        whole = running.run(speed=speed, told=lambda sent: bar.update(task, completed=sent), stop=stop)
+        whole = running.run(
+            speed=speed,
+            told=lambda sent: bar.update(task, completed=sent),
+            stop=stop,
+            waits=lambda why: bar.console.print(f"Waiting for the log: {why}", highlight=False, markup=False),
+        )
     report = {
         "log": place,
         "replay": playing.name,

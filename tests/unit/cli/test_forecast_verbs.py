@@ -126,7 +126,10 @@ def test_what_telemetry_cannot_teach_is_told_and_what_to_type_next_works() -> No
     assert "nan" not in told.stdout
     words = shlex.split(told.stdout.partition("Next: plugcast ")[2])
     assert words == ["predict", "--telemetry", "always in.csv", "--models", "always"]
-    assert "Next: plugcast forecast --telemetry 'always in.csv' --models always" in _run(*words).stdout
+    assert (
+        "Next: plugcast forecast --telemetry 'always in.csv' --models always"
+        in _run(*words, "--out", "always.csv").stdout
+    )
 
 
 def test_an_unknown_zone_is_a_usage_error() -> None:

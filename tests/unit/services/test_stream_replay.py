@@ -17,14 +17,18 @@ from plugcast.domain.messages import MeterValues
 from plugcast.domain.outgoing import FaultInjected, decode_outgoing
 from plugcast.domain.partitions import partition_of
 from plugcast.domain.wire import decode
-from plugcast.errors import LogFullError
+from plugcast.errors import LogFencedError, LogFullError, LogUnavailableError
 from plugcast.schemas import METER_VALUES
 from plugcast.services.meter_join import join_meter
 from plugcast.services.showcase import shipped
+from plugcast.services.stream import replaying
 from plugcast.services.stream.replaying import Playing, Replay
 
 if TYPE_CHECKING:
-    from plugcast.ports import SessionsRead, Stored
+    from collections.abc import Mapping, Sequence
+
+    from plugcast.adapters.memory_log import MemoryWorker
+    from plugcast.ports import Entry, SessionsRead, Stored
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 
@@ -70,6 +74,51 @@ def test_what_does_not_fit_is_not_counted_as_sent(read: SessionsRead) -> None:
         len(stored(log, topics.STATION_DATA)) - heartbeats * 2 // 3
         == Replay(log, Playing.of(read, content=b"march")).sent
     )
+
+
+class FlakyLog(MemoryLog):
+    """Goes away at every third commit, before or after it counts; and hands a place on once."""
+
+    def __init__(self, *, away_from: int = 3) -> None:
+        super().__init__(clock=ManualClock(NOW))
+        self.commits, self.away_from = 0, away_from
+
+    def worker(self, group: str, topics: Sequence[str]) -> MemoryWorker:
+        worker = super().worker(group, topics)
+        commit = worker.commit
+
+        def flaky(outputs: Mapping[str, Sequence[Entry]], positions: Mapping[tuple[str, int], int]) -> None:
+            self.commits += 1
+            if self.commits % self.away_from == 0 and self.commits % 2:
+                raise LogUnavailableError("gone before")
+            commit(outputs, positions)
+            if self.commits == 2 * self.away_from:
+                raise LogFencedError("gone after")
+
+        worker.commit = flaky  # type: ignore[method-assign]
+        return worker
+
+
+def test_a_log_that_goes_away_is_waited_for_and_nothing_is_sent_twice(
+    read: SessionsRead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replaying, "pause_s", lambda *_, **__: 0.0)
+    monkeypatch.setattr(replaying, "BATCH", 100)
+    playing = Playing.of(read, content=b"march")
+    steady, flaky, why = MemoryLog(clock=ManualClock(NOW)), FlakyLog(), list[str]()
+    assert Replay(steady, playing).run(speed=None, told=lambda _: None, stop=Event())
+    assert Replay(flaky, playing).run(speed=None, told=lambda _: None, stop=Event(), waits=why.append)
+    assert set(why) == {"gone before", "gone after"}
+    sent = [[entry.value for entry in stored(log, topics.STATION_DATA)] for log in (steady, flaky)]
+    assert sent[0] == sent[1]
+
+
+def test_a_log_that_stays_away_ends_the_replay_when_patience_does_and_a_stop_at_once(read: SessionsRead) -> None:
+    replay = Replay(FlakyLog(away_from=1), Playing.of(read, content=b"march"))
+    with pytest.raises(LogUnavailableError, match="gone before"):
+        replay.run(speed=None, told=lambda _: None, stop=Event(), patience_s=0.0)
+    stop = Event()
+    assert not replay.run(speed=None, told=lambda _: None, stop=stop, waits=lambda _: stop.set())
 
 
 def test_each_station_keeps_to_its_partition_and_heartbeats_reach_all(read: SessionsRead) -> None:

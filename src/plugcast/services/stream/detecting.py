@@ -254,7 +254,10 @@ class _Batch:
             if known:
                 self.made.counts["duplicates"] += 1
             else:
-                detail = f"{session.session_id}: another session_ended of this session was taken before; it stands."
+                detail = (
+                    f"{session.session_id}: a session_ended with other values was taken before; it stands. A file sent "
+                    "again in another time zone does this."
+                )
                 self._refuse(
                     stored,
                     Rejected(

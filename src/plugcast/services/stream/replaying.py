@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,9 @@ import polars as pl
 from plugcast.domain import topics
 from plugcast.domain.finding import Cause, Severity
 from plugcast.domain.outgoing import FaultInjected, encode_outgoing
+from plugcast.errors import LogError, LogFencedError, LogUnavailableError
 from plugcast.ports import Entry, TopicSpec
+from plugcast.services.pauses import pause_s
 from plugcast.services.stream.messages_of import Timed, entries_of, messages_of, telemetry_messages
 from plugcast.services.stream.senders import be_the_only_one, last_kept
 from plugcast.services.stream.topics import specs
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 REPLAYS: Final = TopicSpec(name="ev-replays", partitions=1, compacted=True)
 """How far each replay has come: written in the transaction that sends, so that nothing is sent twice."""
 BATCH: Final = 1_000
+PATIENCE_S: Final = 600.0
+"""Since the log took something last: a broker that is restarted, or a network that is mended, is back by then."""
+LONGEST_PAUSE_S: Final = 10.0
 LONGEST_WAIT_S: Final = 0.5
 """Between looks at whether to stop, and a sign of life that keeps the replay's place in its group."""
 FAULTY_SHARE_OF_FILE: Final = 0.3
@@ -120,18 +126,47 @@ class Replay:
         """Messages in all."""
         return len(self._playing.messages)
 
-    def run(self, *, speed: float | None, told: Callable[[int], None], stop: Event) -> bool:
+    def run(
+        self,
+        *,
+        speed: float | None,
+        told: Callable[[int], None],
+        stop: Event,
+        waits: Callable[[str], None] = lambda _: None,
+        patience_s: float = PATIENCE_S,
+    ) -> bool:
         """Send what was not sent yet; says whether that was all.
 
         Args:
-            speed: Times real time; None for as fast as the log takes them.
+            speed: Times real time; None for as fast as the log takes them. After an outage it catches up.
             told: Told how many have been sent, after each batch.
             stop: Ends it early; a later run goes on.
+            waits: Told why nothing can be sent, each time before it is tried again.
+            patience_s: How long a log that cannot be reached is tried again.
 
         Raises:
             LogFencedError: Another process sends the same replay.
             LogError: The log takes no more.
         """
+        pace = _Pace(self._playing.messages, self.sent, speed)
+        failures, since_s = 0, time.monotonic()
+        while True:
+            before = self.sent
+            try:
+                self._join_and_send(pace, told, stop)
+            except LogUnavailableError as error:
+                if self.sent > before:
+                    failures, since_s = 0, time.monotonic()
+                failures += 1
+                pause = pause_s(failures, most_s=LONGEST_PAUSE_S)
+                if time.monotonic() + pause - since_s > patience_s:
+                    raise
+                waits(str(error))
+                if not stop.wait(pause):
+                    continue
+            return self.sent >= self.total
+
+    def _join_and_send(self, pace: _Pace, told: Callable[[int], None], stop: Event) -> None:
         worker = self._log.worker(f"replay-{self._playing.name}", [REPLAYS.name])
         try:
             be_the_only_one(
@@ -140,7 +175,18 @@ class Replay:
                 stopped=stop.is_set,
             )
             self.sent = self._position()
-            pace = _Pace(self._playing.messages, self.sent, speed)
+            self._send_all(worker, pace, told, stop)
+        except LogUnavailableError:
+            with suppress(LogError):  # it may be gone already
+                worker.close()
+            raise
+        except BaseException:
+            worker.close()
+            raise
+        worker.close()
+
+    def _send_all(self, worker: LogWorker, pace: _Pace, told: Callable[[int], None], stop: Event) -> None:
+        try:
             while self.sent < self.total and not stop.is_set():
                 due = pace.due(self.sent)
                 if due == self.sent:
@@ -150,9 +196,9 @@ class Replay:
                 self._send(worker, self._playing.messages[self.sent : due])
                 self.sent = due
                 told(self.sent)
-        finally:
-            worker.close()
-        return self.sent >= self.total
+        except LogFencedError as error:
+            # a place lost to an outage is taken again; if somebody else has it, joining says so
+            raise LogUnavailableError(str(error)) from error
 
     def _send(self, worker: LogWorker, messages: Sequence[Timed]) -> None:
         outputs = {self._playing.topic: list(entries_of(messages, self._partitions))}
