@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 
 from plugcast.domain.rejected import RAW_LIMIT, Rejected, RejectReason
+from plugcast.domain.units import MAX_SITE_VALUE
 from plugcast.errors import InputError, MissingColumnsError, NoUsableRowsError, UnreadableInputError
 from plugcast.handwritten import read_csv_rows
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 _TIME_COLUMNS: Final = ("start_at", "timestamp", "datetime", "time", "start", "hour", "date", "datetime (utc)")
 PRICE_COLUMNS: Final = ("price_per_kwh", "price_per_mwh", "price", "price (eur/mwhe)", "price (eur/mwh)", "eur/mwh")
-MOST: Final = 1e6
-"""Of a price a kWh or a power in kW, in size."""
 POWER_COLUMNS: Final = ("pv_kw", "power_kw", "kw", "pv")
 
 
@@ -122,7 +121,7 @@ def read_series(path: Path, *, columns: Sequence[str] = PRICE_COLUMNS, time_zone
         instant = _parse_instant(when, zone, seen)
         value = _parse_number(amount)
         reason = RejectReason.BAD_TIME if instant is None else RejectReason.NOT_A_NUMBER if value is None else None
-        if value is not None and abs(value * scale) > MOST:
+        if value is not None and abs(value * scale) > MAX_SITE_VALUE:
             reason = reason or RejectReason.OUT_OF_RANGE
         elif instant is not None and value is not None:
             key = int(instant.timestamp())
@@ -220,7 +219,7 @@ def _reject(path: Path, row: int, reason: RejectReason, when: object, amount: ob
     detail = {
         RejectReason.BAD_TIME: f"wanted an instant with an offset or in a named time zone, found {when!r}",
         RejectReason.NOT_A_NUMBER: f"wanted a number, found {amount!r}",
-        RejectReason.OUT_OF_RANGE: f"wanted at most {MOST:g} in size, found {amount!r}",
+        RejectReason.OUT_OF_RANGE: f"wanted at most {MAX_SITE_VALUE:g} in size, found {amount!r}",
         RejectReason.CONFLICTING_DUPLICATE: f"another value for {when!r} came first; found {amount!r}",
     }[reason]
     return Rejected(source=path.name, row=row, reason=reason, detail=detail, raw=f"{when},{amount}"[:RAW_LIMIT])

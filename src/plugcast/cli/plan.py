@@ -15,6 +15,7 @@ import typer
 from plugcast.cli.inputs import JsonOption  # noqa: TC001 - typer reads it at run time
 from plugcast.cli.output import emit_json, err
 from plugcast.cli.plan_report import document, show
+from plugcast.domain.units import MAX_SITE_VALUE
 
 if TYPE_CHECKING:
     from plugcast.domain.plan import ChargingPlan
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 LONGEST_H: Final = 168.0
 """Hours of a plan at most: a week."""
-MOST_PRICE: Final = 1e6
 _PRICE: Final = re.compile(r"(?P<how>[x*+-]?)(?P<number>\d*\.?\d+(?:e-?\d+)?)")
 
 
@@ -149,8 +149,8 @@ def _price_change(text: str | None) -> PriceChange | None:
     if found is None:
         raise typer.BadParameter(f"wanted 0.30, +0.05 or x1.5, found {text!r}", param_hint="--price")
     number = float(found["number"])
-    if number > MOST_PRICE:
-        raise typer.BadParameter(f"wanted at most {MOST_PRICE:g}, found {text!r}", param_hint="--price")
+    if number > MAX_SITE_VALUE:
+        raise typer.BadParameter(f"wanted at most {MAX_SITE_VALUE:g}, found {text!r}", param_hint="--price")
     if found["how"] in {"x", "*"}:
         return PriceChange(factor=number)
     if found["how"]:

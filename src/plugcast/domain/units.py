@@ -16,6 +16,8 @@ MAX_POWER_KW: Final = 1_500.0
 """Above the megawatt charging system's 3.75 MW nothing is a car; above 1.5 MW nothing here is either."""
 MAX_SESSION_ENERGY_KWH: Final = 2_000.0
 MAX_CAPACITY_KWH: Final = 2_000.0
+MAX_SITE_VALUE: Final = 1e6
+"""Of a site's price a kWh or power in kW, in size: beyond it a solver's tolerances mean nothing."""
 SLOT_MIN: Final = 15
 """Minutes of a planning and forecasting slot."""
 HORIZON_SLOTS: Final = 192

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from plugcast.domain.rejected import RAW_LIMIT, Rejected, RejectReason
-from plugcast.domain.units import EARLIEST_AT, LATEST_AT, MAX_POWER_KW, MAX_SESSION_ENERGY_KWH
+from plugcast.domain.units import EARLIEST_AT, LATEST_AT, MAX_POWER_KW, MAX_SESSION_ENERGY_KWH, MAX_SITE_VALUE
 from plugcast.domain.zones import meanings
 from plugcast.errors import MissingColumnsError
 from plugcast.handwritten import UNDECODABLE
@@ -139,7 +139,7 @@ def _need(
         departure_at=departure,
         energy_needed_kwh=_number("energy_kwh", cells["energy_kwh"], MAX_SESSION_ENERGY_KWH),
         max_power_kw=min(limit for limit in (told, station) if limit is not None),
-        value_per_kwh=_number("value_per_kwh", value, 1e6) if value else None,
+        value_per_kwh=_number("value_per_kwh", value, MAX_SITE_VALUE) if value else None,
     )
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
-from plugcast.domain.units import SLOT_MIN
+from plugcast.domain.units import MAX_SITE_VALUE, SLOT_MIN
 from plugcast.errors import PlanInputError
 from plugcast.schedule.arrays import POWER_TOL_KW
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 ROWS: Final = ("price_per_kwh", "feed_in_per_kwh", "limit_kw", "base_load_kw", "pv_kw", "carbon_kg_per_kwh")
 """The fields of a window with one number a slot."""
-MOST: Final = 1e6
-"""Of a price a kWh or a power in kW, in size: beyond it the solver's tolerances mean nothing, nor does the number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,8 +218,8 @@ def _check_window(window: SiteWindow) -> None:
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise PlanInputError(f"{window.time_zone!r} is not a time zone; write one like 'Europe/Oslo'.") from error
     for name in ("price_per_kwh", "feed_in_per_kwh", "base_load_kw", "pv_kw", "carbon_kg_per_kwh"):
-        inside = np.abs(getattr(window, name)) <= MOST  # NaN is not
-        _check_row(window, name, inside, f"a number of at most {MOST:g}")
+        inside = np.abs(getattr(window, name)) <= MAX_SITE_VALUE  # NaN is not
+        _check_row(window, name, inside, f"a number of at most {MAX_SITE_VALUE:g}")
     _check_row(window, "limit_kw", window.limit_kw >= 0, "a number that is not negative")  # NaN >= 0 is false
     _check_row(window, "pv_kw", window.pv_kw >= 0, "a number that is not negative")
     for name in ("demand_charge_per_kw", "peak_so_far_kw", "waiting_price_per_kwh_h"):
@@ -259,8 +257,8 @@ def _check_battery(battery: SiteBattery) -> None:
 
 
 def _check_number(name: str, value: float) -> None:
-    if not 0 <= value <= MOST:  # NaN is not
-        raise PlanInputError(f"{name} is {value}; wanted a number from 0 to {MOST:g}.")
+    if not 0 <= value <= MAX_SITE_VALUE:  # NaN is not
+        raise PlanInputError(f"{name} is {value}; wanted a number from 0 to {MAX_SITE_VALUE:g}.")
 
 
 def _check_row(window: SiteWindow, name: str, good: BoolArray, wanted: str) -> None:
