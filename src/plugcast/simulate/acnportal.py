@@ -87,9 +87,13 @@ class Plugcast(BaseAlgorithm):  # type: ignore[misc] # acnportal ships no types
         """Look at the site once.
 
         Raises:
-            PlanInputError: Stations have finite pilots, and the schedule would not be renewed every period.
+            PlanInputError: Stations have finite pilots, and the schedule would not be renewed every period; or periods
+                are no whole minutes.
         """
         super().register_interface(interface)
+        period = float(interface.period)
+        if period < 1 or not period.is_integer():
+            raise PlanInputError(f"The simulation's periods are {period:g} minutes; wanted a whole number of them.")
         self._site = site_of(interface.infrastructure_info())
         if self._site.finite:
             if self.max_recompute != 1:

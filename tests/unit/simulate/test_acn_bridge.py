@@ -27,7 +27,13 @@ STATIONS = ("CA-148", "CA-212", "CA-307", "CA-322", "CA-324", "CA-303")
 
 
 def _simulate(
-    algorithm: Any, *, seed: int = 0, cap_kw: float = 150.0, practical: bool = False, tariff: bool = True
+    algorithm: Any,
+    *,
+    seed: int = 0,
+    cap_kw: float = 150.0,
+    practical: bool = False,
+    tariff: bool = True,
+    period: float = 5,
 ) -> Any:
     draw = np.random.default_rng(seed)
     events = []
@@ -40,7 +46,7 @@ def _simulate(
     network = acnsim.sites.caltech_acn(basic_evse=not practical, voltage=208, transformer_cap=cap_kw)
     signals = {"tariff": TimeOfUseTariff("sce_tou_ev_4_march_2019")} if tariff else {}
     sim = acnsim.Simulator(
-        network, algorithm, acnsim.EventQueue(events), START_AT, period=5, signals=signals, verbose=False
+        network, algorithm, acnsim.EventQueue(events), START_AT, period=period, signals=signals, verbose=False
     )
     sim.run()  # an impossible pilot raises, and a broken limit warns: both fail the test
     return sim
@@ -105,6 +111,12 @@ def test_finite_pilots_and_tapering_batteries_get_nearly_all_that_goes_in() -> N
 def test_finite_pilots_need_a_plan_every_period() -> None:
     with pytest.raises(PlanInputError, match="wanted 1"):
         _simulate(Plugcast(), practical=True)
+
+
+@pytest.mark.parametrize("period", [0.5, 7.5])
+def test_periods_that_are_no_whole_minutes_are_refused(period: float) -> None:
+    with pytest.raises(PlanInputError, match="wanted a whole number"):
+        _simulate(Plugcast(), tariff=False, period=period)
 
 
 def test_a_peak_that_comes_anyway_is_used() -> None:
