@@ -213,9 +213,14 @@ def _reason(scene: _Scene, car: int, missing_kwh: float, stay_kwh: float, rule: 
     if rating <= 0:
         return "its station or car can take 0 kW"
     reasons = []
-    beyond_stay = max(float(needed) - stay_kwh, 0.0)
     hours = stay_kwh / float(rating)
-    if beyond_stay > ENERGY_TOL_KWH:
+    taper = problem.needs[car].taper
+    taken_kwh = np.inf if taper is None else taper.most_kw(hours) * hours
+    beyond_stay = max(float(needed) - min(stay_kwh, taken_kwh), 0.0)
+    fills_up = beyond_stay > ENERGY_TOL_KWH and taken_kwh < stay_kwh
+    if fills_up:
+        reasons.append(f"its battery, nearly full, takes {taken_kwh:.1f} kWh in that time")
+    elif beyond_stay > ENERGY_TOL_KWH:
         end = "plan" if problem.departure_at[car] > window.end_at else "stay"
         reasons.append(f"{_hours(hours)} of {end} at {rating:.1f} kW give {stay_kwh:.1f} kWh at most")
     if missing_kwh - beyond_stay <= ENERGY_TOL_KWH:
@@ -227,7 +232,7 @@ def _reason(scene: _Scene, car: int, missing_kwh: float, stay_kwh: float, rule: 
     reasons += _loaded(scene, car)
     if rule and not limited.size and not scene.wires:
         reasons.append(f"charging {rule} left no room")
-    reasons += _choice(scene, car, missing_kwh) if not rule else []
+    reasons += _choice(scene, car, missing_kwh) if not (rule or fills_up) else []
     return " and ".join(reasons) or "no power was left for it"
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from plugcast.domain.units import MAX_SITE_VALUE
 from plugcast.errors import PlanInputError
 from plugcast.schedule.arrays import ENERGY_TOL_KWH, POWER_TOL_KW, SLIVER, FloatArray, IntArray
 from plugcast.schedule.window import Goals, SiteBattery, SiteWindow, site_window, window_notes
@@ -254,6 +255,10 @@ def _check_need(need: VehicleNeed) -> None:
             f"{need.arrival_at.isoformat()}. Correct one of them."
         )
     _check_numbers(need, ("energy_needed_kwh", "max_power_kw", "value_per_kwh", "min_power_kw"))
+    if need.energy_needed_kwh > MAX_SITE_VALUE:
+        raise PlanInputError(
+            f"{_where(need)}: energy_needed_kwh is {need.energy_needed_kwh:g}; wanted at most {MAX_SITE_VALUE:g}."
+        )
     if need.pilots_kw and not all(isfinite(level) and level >= 0 for level in need.pilots_kw):
         raise PlanInputError(f"{_where(need)}: pilots_kw {need.pilots_kw}; wanted finite numbers, none negative.")
     if need.early_departures:

@@ -14,7 +14,7 @@ from plugcast.schedule.engine import Engine
 from plugcast.schedule.heuristics import violations
 from plugcast.schedule.integral import Exact, exact, repair
 from plugcast.schedule.live import LiveModel
-from plugcast.schedule.problem import VehicleNeed, build_problem, site_window
+from plugcast.schedule.problem import Taper, VehicleNeed, build_problem, site_window
 from plugcast.schedule.solve import plan, solve
 from plugcast.schedule.stochastic import solve_scenarios
 
@@ -37,6 +37,7 @@ ENDLESS, NOTHING = float("inf"), float("nan")
         ({"energy_needed_kwh": -1.0}, "energy_needed_kwh is -1.0"),
         ({"energy_needed_kwh": NOTHING}, "energy_needed_kwh is nan"),
         ({"energy_needed_kwh": ENDLESS}, "energy_needed_kwh is inf"),
+        ({"energy_needed_kwh": 1e300}, "wanted at most"),
         ({"max_power_kw": -7.0}, "max_power_kw is -7.0"),
         ({"departure_at": START - timedelta(hours=1)}, "not after its arrival"),
         ({"arrival_at": datetime(2024, 3, 5, 6)}, "time zone"),  # noqa: DTZ001 - that is the point
@@ -55,6 +56,10 @@ def test_a_need_that_cannot_be_is_refused_by_name(change: dict[str, Any], words:
         ({"demand_charge_per_kw": 1e300}, "demand_charge_per_kw is 1e.300"),
         ({"price_per_kwh": []}, "no slots"),
         ({"limit_kw": -1.0}, "limit_kw is -1.0"),
+        ({"slot_min": NOTHING}, "Slots of nan minutes"),
+        ({"slot_min": 7.5}, "wanted a whole number"),
+        ({"slot_min": 10**9}, "from 1 to 1440"),
+        ({"start_at": datetime.max.replace(tzinfo=UTC)}, "starts in 9999"),
         ({"limit_kw": NOTHING}, "limit_kw is nan"),
         ({"pv_kw": [1.0, 2.0]}, "pv_kw has shape"),
         ({"peak_so_far_kw": ENDLESS}, "peak_so_far_kw is inf"),
@@ -72,6 +77,14 @@ def test_a_limit_of_zero_is_a_best_effort_of_nothing(method: Any) -> None:
     result = plan(problem, "x", START)
     assert result.status is PlanStatus.BEST_EFFORT
     assert "the 0 kW limit binds" in result.shortfalls[0].reason
+
+
+def test_what_a_filling_battery_does_not_take_is_no_question_of_price() -> None:
+    full = VehicleNeed(**{**NEED, "taper": Taper(full_kwh=2.0, time_h=0.1)})
+    (missed,) = plan(build_problem([full], site_window(**WINDOW)), "x", START).shortfalls
+    assert missed.energy_kwh == pytest.approx(2.0, abs=0.1)
+    assert missed.reason.startswith("its battery, nearly full, takes 2.0 kWh")
+    assert "worth" not in missed.reason
 
 
 def test_a_departure_in_the_past_is_named_and_the_others_are_planned() -> None:
