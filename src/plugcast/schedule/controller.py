@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from plugcast.domain.units import MAX_SITE_VALUE
 from plugcast.schedule.live import LiveModel
 from plugcast.schedule.mpc import Decision, HorizonState, Policy, PresentCar, RecedingHorizon
 from plugcast.schedule.response import Response
@@ -41,6 +42,8 @@ class Controller:
         self.live = LiveModel()
         self.unknown = unknown or Response()
         """What is known of a car that has not answered yet."""
+        self.rejected_readings = 0
+        """Readings that are no numbers, or absurd ones: nothing is learnt from them."""
         self._responses: dict[str, Response] = {}
         self._decided_at: datetime | None = None
         self._known: dict[str, PresentCar] = {}
@@ -48,12 +51,21 @@ class Controller:
 
     def seen(self, at: datetime, grid_import_kw: float, time_zone: str) -> None:
         """What the site drew in a slot that is over: raises the month's peak."""
+        if not self._sound(grid_import_kw):
+            return
         self.state = self.state.seen(at, grid_import_kw, time_zone)
 
     def responded(self, session_id: str, *, offered_kw: float, drawn_kw: float, delivered_kwh: float) -> None:
         """How a car answered an offer: mean powers since the last answer, and all energy delivered to it."""
+        if not self._sound(offered_kw, drawn_kw, delivered_kwh):
+            return
         before = self._responses.get(session_id, self.unknown)
         self._responses[session_id] = before.saw(offered_kw=offered_kw, drawn_kw=drawn_kw, delivered_kwh=delivered_kwh)
+
+    def _sound(self, *readings: float) -> bool:
+        good = all(abs(reading) <= MAX_SITE_VALUE for reading in readings)  # NaN is not
+        self.rejected_readings += not good
+        return good
 
     def response(self, session_id: str) -> Response:
         """What has been learnt of a car."""

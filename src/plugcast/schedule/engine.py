@@ -5,6 +5,7 @@ The only module that touches the solver. Time is the solver's own count of its r
 
 from __future__ import annotations
 
+import atexit
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 GRACE_S: Final = 0.25
 """How much earlier a guarded run is told to stop than it is left to itself, at most half of its time."""
+LEFT_BEHIND_S: Final = 60.0
+"""How long the end of the process waits for a run that was left behind; it has been told to stop."""
 _STATUS: Final = np.array(
     [highspy.HighsBasisStatus.kLower, highspy.HighsBasisStatus.kBasic, highspy.HighsBasisStatus.kUpper], dtype=object
 )
@@ -146,7 +149,11 @@ class Engine:
             done.set()
 
         Thread(target=work, name="plugcast-solver", daemon=True).start()
-        return done.wait(patience_s)
+        if done.wait(patience_s):
+            return True
+        # an interpreter that ends under a running solver is aborted, its work done or not
+        atexit.register(done.wait, LEFT_BEHIND_S)
+        return False
 
     def seconds(self) -> float:
         """What all runs of this model took, by the solver's own count."""

@@ -98,6 +98,12 @@ def exact(problem: PlanProblem, how: Exact | None = None, *, min_run_slots: int 
     if searched is None:
         note = "The search found nothing in time; this is the linear plan, repaired."
         return replace(first.solution(bound=relaxed.objective), note=failure or note)
+    # starts are no part of the repaired plan's objective: with them the two cannot be compared
+    if not (problem.window.goals.start_price or min_run_slots > 1):
+        repaired = first.solution(bound=relaxed.objective)
+        if repaired.objective < searched.objective:
+            note = "The search found nothing better in time; this is the linear plan, repaired."
+            return replace(repaired, bound=max(repaired.bound, searched.bound), note=note)
     return searched
 
 

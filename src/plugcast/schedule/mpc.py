@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from plugcast.domain.plan import PlanStatus
-from plugcast.domain.units import HORIZON_SLOTS, SLOT_MIN
+from plugcast.domain.units import HORIZON_SLOTS, MAX_SITE_VALUE, SLOT_MIN
+from plugcast.errors import PlanInputError
 from plugcast.schedule.extensive import Stages
 from plugcast.schedule.heuristics import earliest_departure_first, least_laxity_first, uncontrolled
 from plugcast.schedule.integral import Exact, exact, repair
@@ -79,6 +80,15 @@ class PresentCar:
     discharge: Discharge | None = None
     response: Response = field(default_factory=Response)
     """What its answers have taught so far; ``controller`` keeps it."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no energy or power."""
+        for name in ("energy_expected_kwh", "energy_delivered_kwh", "max_power_kw"):
+            value = getattr(self, name)
+            if not 0 <= value <= MAX_SITE_VALUE:  # NaN is not
+                raise PlanInputError(
+                    f"Session {self.session_id!r}: {name} is {value}; wanted a number from 0 to {MAX_SITE_VALUE:g}."
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from plugcast.domain.plan import PlanStatus
 from plugcast.errors import PlanInputError
+from plugcast.schedule import integral
 from plugcast.schedule.controller import Controller
 from plugcast.schedule.extensive import Stages
 from plugcast.schedule.heuristics import violations
@@ -360,3 +361,33 @@ def test_an_outlook_is_a_distribution_and_longer_months_are_higher() -> None:
     assert rest_of_month([], 3) == ()
     with pytest.raises(PlanInputError, match="not finite"):
         outlook([np.nan])
+
+
+def test_a_search_that_finds_worse_than_the_repaired_plan_gives_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = _problem(_need("a", 0, 4, 5.0, min_power_kw=1.4), price_per_kwh=[0.1, 0.2, 0.3, 0.3])
+    repaired = repair(problem)
+    worse = replace(repaired, objective=repaired.objective + 1.0, power_kw=np.zeros_like(repaired.power_kw))
+    monkeypatch.setattr(integral, "_search", lambda *_, **__: worse)
+    best = exact(problem, Exact())
+    assert best.objective == repaired.objective
+    np.testing.assert_array_equal(best.power_kw, repaired.power_kw)
+    assert "nothing better" in best.note
+
+
+def test_readings_that_are_no_numbers_teach_nothing_and_are_counted() -> None:
+    controller = Controller()
+    for readings in ((7.0, float("nan"), 1.0), (float("inf"), 7.0, 1.0), (7.0, 7.0, 1e300)):
+        offered, drawn, delivered = readings
+        controller.responded("a", offered_kw=offered, drawn_kw=drawn, delivered_kwh=delivered)
+    controller.seen(START, float("nan"), "UTC")
+    assert controller.rejected_readings == 4
+    assert controller.response("a") == Response()
+    assert controller.state == HorizonState()
+
+
+@pytest.mark.parametrize("name", ["energy_expected_kwh", "energy_delivered_kwh", "max_power_kw"])
+@pytest.mark.parametrize("value", [float("nan"), -5.0, float("inf")])
+def test_a_car_of_no_numbers_is_refused(name: str, value: float) -> None:
+    given_: dict[str, Any] = {"energy_expected_kwh": 5.0, "energy_delivered_kwh": 0.0, "max_power_kw": 7.0, name: value}
+    with pytest.raises(PlanInputError, match=name):
+        PresentCar(session_id="a", station_id="P", arrival_at=START, departure_expected_at=START, **given_)
