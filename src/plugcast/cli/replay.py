@@ -14,7 +14,7 @@ from plugcast.cli import inputs, output
 
 if TYPE_CHECKING:
     from plugcast.config import Settings
-    from plugcast.services.stream.replaying import Playing
+    from plugcast.services.stream.replaying import Playing, Replay
 
 
 def register(app: typer.Typer) -> None:
@@ -63,17 +63,8 @@ def replay(
         playing = _sessions(file, meter, settings, faults=faults, seed=seed, again=again)
     place = log or settings.stream.log
     running = Replay(open_log(place, kafka=settings.kafka), playing)
-    before, stop = running.sent, Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    with output.progress() as bar:
-        task = bar.add_task(f"Sending to {place}", total=running.total, completed=before)
-        whole = running.run(
-            speed=speed,
-            told=lambda sent: bar.update(task, completed=sent),
-            stop=stop,
-            waits=lambda why: bar.console.print(f"Waiting for the log: {why}", highlight=False, markup=False),
-        )
+    before = running.sent
+    whole = _send(running, place, speed)
     report = {
         "log": place,
         "replay": playing.name,
@@ -87,6 +78,21 @@ def replay(
         output.emit_json(report)
     else:
         _say(report)
+
+
+def _send(running: Replay, place: str, speed: float | None) -> bool:
+    """With a bar, until all is sent or a signal stops it; whether that was all."""
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with output.progress() as bar:
+        task = bar.add_task(f"Sending to {place}", total=running.total, completed=running.sent)
+        return running.run(
+            speed=speed,
+            told=lambda sent: bar.update(task, completed=sent),
+            stop=stop,
+            waits=lambda why: bar.console.print(f"Waiting for the log: {why}", highlight=False, markup=False),
+        )
 
 
 def _telemetry(file: Path, settings: Settings, again: str) -> Playing:

@@ -54,8 +54,10 @@ def train(
             say=status.update,
         )
     note = inputs.keep_rejected(report.rejected, models / "rejected.jsonl")
-    for sentence in (*report.notes, *[note] * bool(note)):
+    for sentence in report.notes:
         say.print(sentence, highlight=False)
+    if note:
+        say.print(note)
     if as_json:
         output.emit_json(report.metrics)
         return

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from plugcast.schedule.arrays import BoolArray, FloatArray
     from plugcast.schedule.network import Network
 
-DAY_MIN: Final = 1440
-FIRST_YEAR, LAST_YEAR = 1900, 2200
-"""Of plans: simulations begin at an epoch of their own."""
+LONGEST_SLOT_MIN: Final = 1440
+YEARS: Final = (1900, 2200)
+"""In which plans start: wider than those of records, for simulations begin at an epoch of their own."""
 ROWS: Final = ("price_per_kwh", "feed_in_per_kwh", "limit_kw", "base_load_kw", "pv_kw", "carbon_kg_per_kwh")
 """The fields of a window with one number a slot."""
 
@@ -214,10 +214,10 @@ def _check_window(window: SiteWindow) -> None:
         raise PlanInputError("The plan's start has no time zone. Give an instant like 2019-03-04T06:00:00-08:00.")
     if window.slots == 0:
         raise PlanInputError("The plan has no slots: give a price for at least one.")
-    if window.slot_min not in range(1, DAY_MIN + 1):  # nor NaN, nor a part of a minute
-        raise PlanInputError(f"Slots of {window.slot_min} minutes; wanted a whole number from 1 to {DAY_MIN}.")
-    if not FIRST_YEAR <= window.start_at.year <= LAST_YEAR:
-        raise PlanInputError(f"The plan starts in {window.start_at.year}; wanted {FIRST_YEAR} to {LAST_YEAR}.")
+    if window.slot_min not in range(1, LONGEST_SLOT_MIN + 1):  # nor NaN, nor a part of a minute
+        raise PlanInputError(f"Slots of {window.slot_min} minutes; wanted a whole number from 1 to {LONGEST_SLOT_MIN}.")
+    if not YEARS[0] <= window.start_at.year <= YEARS[1]:
+        raise PlanInputError(f"The plan starts in {window.start_at.year}; wanted {YEARS[0]} to {YEARS[1]}.")
     try:
         ZoneInfo(window.time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

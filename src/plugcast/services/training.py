@@ -76,8 +76,7 @@ def train(
     known = panel(samples, spec)
     say(f"training the +{settings.forecast.lead_min:g} min pair")
     pair = short.train(known, _short_spec(settings, threads))
-    notes = _notes(known)
-    books = _books(read.counts, too_short)
+    notes, books = _notes(known), _books(read.counts, too_short)
     metrics: dict[str, Any] = {"source": source, "books": books, "notes": notes, **pair.metrics}
     odd, metrics["unlike"] = unlike.fit(known, pair.models.lead_min)
     long_range = None

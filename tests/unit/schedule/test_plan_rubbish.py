@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -162,3 +164,21 @@ def test_all_runs_of_one_answer_share_its_time(monkeypatch: pytest.MonkeyPatch, 
     found = exact(problem, Exact(time_limit_s=5.0)) if searched else repair(problem, time_limit_s=5.0)
     assert found.status is PlanStatus.OPTIMAL
     assert spent
+
+
+def test_a_process_waits_for_a_search_that_it_left_behind() -> None:
+    """Ended under a running solver the interpreter is aborted, after all was answered."""
+    script = """
+import time
+from datetime import UTC, datetime
+from plugcast.schedule.engine import Engine
+from plugcast.schedule.matrix import to_matrix
+from plugcast.schedule.problem import build_problem, site_window
+
+window = site_window(start_at=datetime(2024, 3, 5, tzinfo=UTC), price_per_kwh=[0.2], limit_kw=10.0)
+engine = Engine(to_matrix(build_problem([], window)).lp)
+engine._solve = lambda: (time.sleep(1.0), print("ended", flush=True))
+print(engine.run(0.1, guarded=True), flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines() == ["it did not come back in time", "ended"]

@@ -176,14 +176,9 @@ class Replay:
             )
             self.sent = self._position()
             self._send_all(worker, pace, told, stop)
-        except LogUnavailableError:
+        finally:
             with suppress(LogError):  # it may be gone already
                 worker.close()
-            raise
-        except BaseException:
-            worker.close()
-            raise
-        worker.close()
 
     def _send_all(self, worker: LogWorker, pace: _Pace, told: Callable[[int], None], stop: Event) -> None:
         try:
